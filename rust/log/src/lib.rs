@@ -1,0 +1,1 @@
+//! The log cache, the object format and the block cache.

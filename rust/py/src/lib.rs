@@ -1,0 +1,22 @@
+//! `automq._native`: a thin binding. Each file converts, releases the GIL and maps errors; nothing else.
+
+mod batch;
+mod blob;
+mod buf;
+mod codec;
+mod log;
+mod tables;
+mod wal;
+
+use pyo3::prelude::*;
+
+#[pymodule]
+fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add_class::<buf::Buf>()?;
+    batch::add_to(m)?;
+    blob::add_to(m)?;
+    codec::add_to(m)?;
+    log::add_to(m)?;
+    tables::add_to(m)?;
+    wal::add_to(m)
+}

@@ -1,0 +1,7 @@
+//! Binding of `automq-wal`.
+
+use pyo3::prelude::*;
+
+pub fn add_to(_m: &Bound<'_, PyModule>) -> PyResult<()> {
+    Ok(())
+}

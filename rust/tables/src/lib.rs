@@ -1,0 +1,1 @@
+//! The image's large tables as columns: partitions, streams, ranges, objects.

@@ -1,0 +1,1 @@
+//! The write-ahead log on files: one thread, group commit, recovery.

@@ -1,0 +1,1 @@
+"""automq: a Kafka-compatible streaming platform that keeps its data in object storage."""
