@@ -1,0 +1,1 @@
+"""One module per Kafka message, generated. Import the module you speak; nothing is imported here."""
