@@ -1,1 +1,6 @@
 //! The log cache, the object format and the block cache.
+
+pub mod batches;
+pub mod cache;
+
+pub use cache::{CacheError, CacheRead, LogCache};
