@@ -1,0 +1,65 @@
+"""What the command line reads before there is a configuration: a file, and the memory limit."""
+
+import os
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+
+from automq.config.key import ConfigError
+
+
+def read_properties_file(path: Path) -> str:
+    """The text of a configuration file: UTF-8, or else Latin-1 as Java reads it. Raises
+    ConfigError.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise ConfigError(f"{path}: {why}; expected a readable properties file") from None
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")
+
+
+def machine_name() -> str:
+    """The machine's own name. No look-up, which could stall a start."""
+    return socket.gethostname()
+
+
+def memory_limit_bytes(root: Path = Path("/")) -> int:
+    """The memory this process may use: the machine's, or less if its cgroup (v2 or v1) says so."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return min([machine, *cgroup_limits(root)])
+
+
+def cgroup_limits(root: Path) -> Iterator[int]:
+    """The limits of this process's cgroup and of all above it."""
+    for files in (v2_files(root), v1_files(root)):
+        for file in files:
+            text = read_or_empty(file).strip()
+            if text.isdigit() and int(text) > 0:
+                yield int(text)
+
+
+def v2_files(root: Path) -> Iterator[Path]:
+    mount = root / "sys/fs/cgroup"
+    for line in read_or_empty(root / "proc/self/cgroup").splitlines():
+        if line.startswith("0::"):
+            own = mount / line[3:].lstrip("/")
+            inside = [folder for folder in (own, *own.parents) if folder.is_relative_to(mount)]
+            yield from (folder / "memory.max" for folder in inside)
+            return
+    yield mount / "memory.max"
+
+
+def v1_files(root: Path) -> Iterator[Path]:
+    yield root / "sys/fs/cgroup/memory/memory.limit_in_bytes"
+
+
+def read_or_empty(path: Path) -> str:
+    try:
+        return path.read_text("ascii", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,46 @@
+"""The memory limit and the configuration file, as the machine has them."""
+
+from pathlib import Path
+
+import pytest
+
+from automq.config import ConfigError
+from automq.config.sources import cgroup_limits, memory_limit_bytes, read_properties_file
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text)
+
+
+def test_the_smallest_limit_of_a_cgroup_and_those_above_counts(tmp_path: Path) -> None:
+    write(tmp_path / "proc/self/cgroup", "0::/pod/box\n")
+    write(tmp_path / "sys/fs/cgroup/pod/box/memory.max", "max\n")
+    write(tmp_path / "sys/fs/cgroup/pod/memory.max", "300000\n")
+    write(tmp_path / "sys/fs/cgroup/memory.max", "500000\n")
+
+    assert list(cgroup_limits(tmp_path)) == [300_000, 500_000]
+    assert memory_limit_bytes(tmp_path) == 300_000
+
+
+def test_the_older_cgroups_are_asked_too(tmp_path: Path) -> None:
+    write(tmp_path / "sys/fs/cgroup/memory/memory.limit_in_bytes", "700000\n")
+
+    assert memory_limit_bytes(tmp_path) == 700_000
+
+
+def test_a_machine_without_cgroups_has_its_memory(tmp_path: Path) -> None:
+    assert memory_limit_bytes(tmp_path) > 1 << 20
+
+
+def test_a_file_may_be_utf8_or_latin1(tmp_path: Path) -> None:
+    (tmp_path / "utf8").write_bytes("rack=Zürich".encode())
+    (tmp_path / "latin1").write_bytes("rack=Zürich".encode("latin-1"))
+
+    assert read_properties_file(tmp_path / "utf8") == "rack=Zürich"
+    assert read_properties_file(tmp_path / "latin1") == "rack=Zürich"
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"missing\.properties: No such file"):
+        read_properties_file(tmp_path / "missing.properties")
