@@ -1,8 +1,8 @@
 """What a machine is: commands decide, records are stored, nothing else changes the state."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Generic, Protocol, TypeAlias, TypeVar
+from typing import Generic, Protocol, Self, TypeAlias, TypeVar
 
 from automq.protocol.errors import KafkaError
 
@@ -66,21 +66,21 @@ class Decision(Generic[M, R]):
             change.apply(machine)
 
 
-class Machine(Protocol[M]):
+class Machine(Protocol):
     """The state of one partition of a coordinator."""
 
-    def parse(self, key: bytes, value: bytes | None) -> Record[M] | None:
+    def parse(self, key: bytes, value: bytes | None) -> Record[Self] | None:
         """The record of these bytes; None for a type this version does not know."""
         ...
 
-    def resume(self, now: Moment) -> Decision[M, None]:
-        """The first command after a load: everyone gets a full time-out again."""
+    def resume(self, now: Moment) -> Iterator[Decision[Self, None]]:
+        """What to decide after a load, in small steps: everyone gets a full time-out again."""
         ...
 
     def wake_at_ms(self) -> int | None:
         """The monotonic time at which `tick` has something to do; None for never."""
         ...
 
-    def tick(self, now: Moment) -> Decision[M, None]:
+    def tick(self, now: Moment) -> Decision[Self, None]:
         """What time alone decides. Does a bounded piece of work; asks to be woken for the rest."""
         ...

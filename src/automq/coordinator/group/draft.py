@@ -98,6 +98,10 @@ class Draft:
         self._touched[group_id] = group
         return group
 
+    def adopt(self, group: ClassicGroup) -> None:
+        """A group made from its record takes its place."""
+        self._touched[group.group_id] = group
+
     def drop(self, group_id: str) -> None:
         """Forget the soft state of a group whose tombstone is among the records."""
         group = self.peek(group_id)
@@ -147,7 +151,9 @@ class Draft:
         return self.decide(reply)
 
     def decide(self, reply: R | Waiting | errors.KafkaError) -> Decision[Groups, R]:
-        moves: list[Change[Groups]] = [GroupMoved(id_, group) for id_, group in self._touched.items()]
+        moves: list[Change[Groups]] = [
+            GroupMoved(id_, group) for id_, group in self._touched.items()
+        ]
         moves += [TimerMoved(key, at_ms) for key, at_ms in self._timers.items()]
         return Decision(reply, self.records, moves + self.soft, self._released)
 

@@ -204,7 +204,9 @@ def _parse_group(group_id: str, value: bytes | None) -> GroupRecord:
             client_host=member.client_host,
             # Version 0 had one time-out for both.
             rebalance_timeout_ms=(
-                member.session_timeout if member.rebalance_timeout == -1 else member.rebalance_timeout
+                member.session_timeout
+                if member.rebalance_timeout == -1
+                else member.rebalance_timeout
             ),
             session_timeout_ms=member.session_timeout,
             subscription=member.subscription,
