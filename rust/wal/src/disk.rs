@@ -1,0 +1,112 @@
+//! The few things a WAL asks of a disk. A trait, so that tests can let them fail.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice};
+use std::os::fd::IntoRawFd;
+use std::path::Path;
+
+use rustix::fs::{FallocateFlags, fallocate};
+use rustix::io::Errno;
+
+/// Where segment files live. The WAL's thread is its only user.
+pub trait Disk: Send {
+    /// A new, empty file; an old one of that name is emptied.
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    /// An existing file, for writing.
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
+    fn remove(&self, path: &Path) -> io::Result<()>;
+    /// Makes creations and renames in a directory durable.
+    fn sync_dir(&self, path: &Path) -> io::Result<()>;
+}
+
+/// One open segment file.
+pub trait DiskFile: Send {
+    /// Reserves `[0, size_bytes)`, so that no write into it can lack space.
+    fn allocate(&self, size_bytes: u64) -> io::Result<()>;
+    /// Writes some of `pieces` (at most 1,024 of them) at `offset`; how many bytes it took.
+    fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize>;
+    /// Makes what was written durable (fdatasync).
+    fn sync(&self) -> io::Result<()>;
+    fn close(self: Box<Self>) -> io::Result<()>;
+}
+
+/// The operating system's file system.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct OsDisk;
+
+impl Disk for OsDisk {
+    fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
+        Ok(Box::new(OsFile(file)))
+    }
+
+    fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
+        Ok(Box::new(OsFile(OpenOptions::new().write(true).open(path)?)))
+    }
+
+    fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn remove(&self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+
+    fn sync_dir(&self, path: &Path) -> io::Result<()> {
+        File::open(path)?.sync_all()
+    }
+}
+
+struct OsFile(File);
+
+impl DiskFile for OsFile {
+    fn allocate(&self, size_bytes: u64) -> io::Result<()> {
+        match retry(|| fallocate(&self.0, FallocateFlags::empty(), 0, size_bytes)) {
+            // NFS before 4.2 and some others: writing zeros reserves the space as well.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(size_bytes),
+            outcome => Ok(outcome?),
+        }
+    }
+
+    fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
+        Ok(retry(|| rustix::io::pwritev(&self.0, pieces, offset))?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn close(self: Box<Self>) -> io::Result<()> {
+        let fd = self.0.into_raw_fd();
+        // SAFETY: `fd` was owned by this file and is used by nobody after this call.
+        unsafe { rustix::io::try_close(fd) }?;
+        Ok(())
+    }
+}
+
+impl OsFile {
+    fn fill(&self, size_bytes: u64) -> io::Result<()> {
+        let zeros = vec![0; 1 << 20];
+        let mut at = 0;
+        while at < size_bytes {
+            let piece = &zeros[..zeros.len().min((size_bytes - at) as usize)];
+            at += self.write_at(&[IoSlice::new(piece)], at)? as u64;
+        }
+        Ok(())
+    }
+}
+
+fn retry<T>(mut call: impl FnMut() -> Result<T, Errno>) -> Result<T, Errno> {
+    loop {
+        match call() {
+            Err(Errno::INTR) => {}
+            outcome => return outcome,
+        }
+    }
+}
+
+/// Out of space, or over a quota.
+pub fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}

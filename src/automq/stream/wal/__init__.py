@@ -1,0 +1,79 @@
+"""The write-ahead log: what makes an append durable before it is acknowledged.
+
+`open_wal(uri, ...)` gives a `Wal` to append to, `recover_wal(uri, ...)` hands out what an earlier
+one holds, `wal_home(uri)` also lists and removes. `FileWals` keeps them in segment files, written
+by a native thread (its front page, the crate `automq-wal`, specifies every byte); `SimulatedDisk`
+is its twin in memory, which survives the crash of a simulated node and loses what was not synced.
+
+Invariants, the same for both:
+* `durable` passes a record only after a successful sync of it and of all before it.
+* A WAL id serves one incarnation of a node. A WAL is never opened for writing a second time.
+* After a failed write or sync nothing is acknowledged any more; the node exits.
+* Recovery hands out a prefix of what was appended: everything that was durable, perhaps more.
+  What is bad below the highest position known to be synced is damage and raises WalDamaged.
+* A full disk is no failure: appends wait until there is room.
+
+It never knows what a payload is, never reads back what it wrote except in recovery, and never
+fences another machine: its lock guards against accidents on this one only.
+"""
+
+from automq._native import (
+    WAL_SYNC_BOUNDS_US,
+    WalBusy,
+    WalClosed,
+    WalDamaged,
+    WalEnd,
+    WalError,
+    WalFailed,
+    WalFailure,
+    WalForeign,
+    WalFull,
+    WalLocked,
+    WalMissing,
+    WalQueueFull,
+    WalRecord,
+    WalSpaceFull,
+    WalTooLarge,
+    WalUnsupported,
+    WalUsed,
+)
+from automq.stream.wal.file import FileWal, FileWals
+from automq.stream.wal.simulated import SimulatedDisk, SimulatedWal
+from automq.stream.wal.uri import open_wal, recover_wal, wal_home
+from automq.stream.wal.wal import Wal, WalHome, WalOptions, WalRecovery, WalStats
+
+SYNC_BOUNDS_US: tuple[int, ...] = tuple(WAL_SYNC_BOUNDS_US)
+"""Upper bounds of `WalStats.sync_counts`, in microseconds."""
+
+__all__ = [
+    "SYNC_BOUNDS_US",
+    "FileWal",
+    "FileWals",
+    "SimulatedDisk",
+    "SimulatedWal",
+    "Wal",
+    "WalBusy",
+    "WalClosed",
+    "WalDamaged",
+    "WalEnd",
+    "WalError",
+    "WalFailed",
+    "WalFailure",
+    "WalForeign",
+    "WalFull",
+    "WalHome",
+    "WalLocked",
+    "WalMissing",
+    "WalOptions",
+    "WalQueueFull",
+    "WalRecord",
+    "WalRecovery",
+    "WalSpaceFull",
+    "WalStats",
+    "WalTooLarge",
+    "WalUnsupported",
+    "WalUsed",
+    "open_wal",
+    "recover_wal",
+    "wal_home",
+]

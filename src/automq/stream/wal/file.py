@@ -1,0 +1,185 @@
+"""WALs on segment files: the native class on the event loop."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+from automq._native import (
+    Buf,
+    WalEnd,
+    WalFailed,
+    WalFailure,
+    WalFiles,
+    WalFull,
+    WalReader,
+    WalRecord,
+    wal_ids,
+    wal_remove,
+)
+from automq.stream.wal.wal import MIB, WalOptions, WalStats
+
+RECOVERY_CHUNK_BYTES = 4 * MIB
+
+
+class FileWal:
+    """A WAL in `<root>/<wal id>/`. Made inside a running event loop, used on that loop only."""
+
+    append: Callable[[int, int, int, int, Buf], int]
+    submit: Callable[[], None]
+
+    def __init__(
+        self, root: Path, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
+    ) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._files = WalFiles(
+            root,
+            wal_id=wal_id,
+            node_id=node_id,
+            cluster_id=cluster_id,
+            segment_bytes=options.segment_bytes,
+            capacity_bytes=options.capacity_bytes,
+            inflight_bytes_max=options.inflight_bytes_max,
+            iops_max=options.iops_max,
+            spare_segments_max=options.spare_segments_max,
+        )
+        self._wal_id = wal_id
+        self._durable = 0
+        self._ended = asyncio.Event()
+        self._on_durable: Callable[[int], None] | None = None
+        self._on_failure: Callable[[WalFailure], None] | None = None
+        # The native methods themselves: a wrapper would be a fifth of an append's cost.
+        self.append = self._files.append
+        self.submit = self._files.submit
+        self._loop.add_reader(self._files.fileno(), self._wake)
+
+    @property
+    def wal_id(self) -> int:
+        return self._wal_id
+
+    @property
+    def durable(self) -> int:
+        return self._durable
+
+    @property
+    def end(self) -> int:
+        return self._files.end
+
+    @property
+    def failure(self) -> WalFailure | None:
+        return self._files.failure
+
+    @property
+    def full(self) -> WalFull | None:
+        return self._files.full
+
+    @property
+    def path(self) -> Path:
+        """The WAL's directory."""
+        return self._files.path
+
+    def on_durable(self, callback: Callable[[int], None]) -> None:
+        assert self._on_durable is None, "a WAL tells one callback"
+        self._on_durable = callback
+
+    def on_failure(self, callback: Callable[[WalFailure], None]) -> None:
+        assert self._on_failure is None, "a WAL tells one callback"
+        self._on_failure = callback
+        failure = self._files.failure
+        if failure is not None and self._ended.is_set():
+            callback(failure)
+
+    def trim(self, position: int) -> None:
+        self._files.trim(position)
+
+    async def close(self, *, clean: bool) -> None:
+        self._files.begin_close(clean)
+        await self._ended.wait()
+        failure = self._files.failure
+        if clean and failure is not None:
+            raise WalFailed(str(failure))
+
+    def stats(self) -> WalStats:
+        counters: dict[str, Any] = self._files.stats()
+        return WalStats(**{**counters, "sync_counts": tuple(counters["sync_counts"])})
+
+    def _wake(self) -> None:
+        # `ended` first: what was made durable before the end is then seen below.
+        ended = self._files.ended
+        durable = self._files.take_durable()
+        if ended and not self._ended.is_set():
+            self._loop.remove_reader(self._files.fileno())
+            self._ended.set()
+        if durable > self._durable:
+            self._durable = durable
+            if self._on_durable is not None:
+                self._on_durable(durable)
+        failure = self._files.failure if ended else None
+        if failure is not None and self._on_failure is not None:
+            self._on_failure(failure)
+
+
+class FileRecovery:
+    """Reads a WAL on a native thread, a chunk ahead."""
+
+    def __init__(self, root: Path, *, wal_id: int, start: int, cluster_id: bytes | None) -> None:
+        self._open = lambda: WalReader(
+            root,
+            wal_id=wal_id,
+            cluster_id=cluster_id,
+            start=start,
+            chunk_bytes=RECOVERY_CHUNK_BYTES,
+        )
+        self._end: WalEnd | None = None
+
+    @property
+    def end(self) -> WalEnd:
+        assert self._end is not None, "the end is known once everything was read"
+        return self._end
+
+    async def __aiter__(self) -> AsyncIterator[list[WalRecord]]:
+        reader = self._open()
+        loop = asyncio.get_running_loop()
+        awake = asyncio.Event()
+        loop.add_reader(reader.fileno(), awake.set)
+        try:
+            while True:
+                # Cleared before looking: what comes later wakes us again.
+                awake.clear()
+                step = reader.take()
+                if isinstance(step, WalEnd):
+                    self._end = step
+                    return
+                if step is None:
+                    await awake.wait()
+                else:
+                    yield step
+        finally:
+            loop.remove_reader(reader.fileno())
+
+
+class FileWals:
+    """The WALs in the sub-directories of one directory."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def open(
+        self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
+    ) -> FileWal:
+        return FileWal(
+            self.root, wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options
+        )
+
+    def recover(
+        self, *, wal_id: int, start: int, cluster_id: bytes | None = None
+    ) -> FileRecovery:
+        return FileRecovery(self.root, wal_id=wal_id, start=start, cluster_id=cluster_id)
+
+    def remove(self, wal_id: int) -> bool:
+        return wal_remove(self.root, wal_id)
+
+    def wal_ids(self) -> list[int]:
+        return wal_ids(self.root)
+
+

@@ -1,0 +1,160 @@
+"""What a WAL is, whatever it is written to."""
+
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from automq._native import Buf, WalEnd, WalFailure, WalFull, WalRecord
+
+MIB = 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalOptions:
+    """The budgets of one WAL."""
+
+    segment_bytes: int = 64 * MIB
+    """Size of a segment file; one that must hold a larger record grows."""
+    capacity_bytes: int = 2048 * MIB
+    """Disk space of all segments together; over it `append` raises WalSpaceFull."""
+    inflight_bytes_max: int = 64 * MIB
+    """What may wait for the disk; over it `append` raises WalQueueFull."""
+    iops_max: int = 0
+    """Syncs a second, 0 for no limit."""
+    spare_segments_max: int = 4
+    """Trimmed segments that are kept to be written again."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WalStats:
+    """A look at the counters of a WAL."""
+
+    commits: int
+    """Groups made durable."""
+    records: int
+    written_bytes: int
+    sync_us_sum: int
+    sync_counts: tuple[int, ...]
+    """Syncs by latency; the bounds are in `SYNC_BOUNDS_US`, the last bucket has none."""
+    inflight_bytes: int
+    """Appended and not yet durable."""
+    inflight_records: int
+    live_bytes: int
+    """Disk space of the segments in use."""
+    segments: int
+    spare_segments: int
+    segments_created: int
+    segments_recycled: int
+
+
+class Wal(Protocol):
+    """A write-ahead log, written by one incarnation of one node.
+
+    A position counts the bytes of the log; `durable` only grows, and only past what is synced.
+    """
+
+    @property
+    def wal_id(self) -> int: ...
+
+    @property
+    def durable(self) -> int:
+        """Everything below this position survives a crash. What `on_durable` was told last."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """Where the next record will begin."""
+        ...
+
+    @property
+    def failure(self) -> WalFailure | None:
+        """Why the WAL ended for good, if it did. The node has to exit."""
+        ...
+
+    @property
+    def full(self) -> WalFull | None:
+        """Set while the disk has no room for what is waiting."""
+        ...
+
+    def append(
+        self,
+        stream_id: int,
+        epoch: int,
+        base_offset: int,
+        last_offset: int,
+        payload: Buf,
+        /,
+    ) -> int:
+        """Queues a record; it is durable once `durable` has reached the returned position.
+
+        One record is always taken when nothing waits. An empty payload is allowed: it proves that
+        the WAL can still be written. Raises WalBusy (hold clients back: WalQueueFull until
+        `durable` moves, WalSpaceFull until a trim), WalTooLarge, WalClosed, WalFailed.
+        """
+        ...
+
+    def submit(self) -> None:
+        """Hands everything queued to the disk. Call it once per turn of the event loop."""
+        ...
+
+    def on_durable(self, callback: Callable[[int], None]) -> None:
+        """Calls `callback(durable)` once per wake-up in which it moved. There is one callback."""
+        ...
+
+    def on_failure(self, callback: Callable[[WalFailure], None]) -> None:
+        """Calls `callback` when the WAL fails; at once if it has. There is one callback."""
+        ...
+
+    def trim(self, position: int) -> None:
+        """Nothing below `position` is needed again: the caller has stored it as the new start.
+
+        Raises ValueError above `durable`.
+        """
+        ...
+
+    async def close(self, *, clean: bool) -> None:
+        """Ends the WAL and lets its lock go.
+
+        Clean: everything appended becomes durable first, and recovery will know that nothing can
+        be missing; raises WalFailed if that is not possible. Else: stops at once, as if crashed.
+        """
+        ...
+
+    def stats(self) -> WalStats: ...
+
+
+class WalRecovery(Protocol):
+    """The records of a WAL, in order, in chunks. Iterate it once."""
+
+    def __aiter__(self) -> AsyncIterator[list[WalRecord]]:
+        """Raises WalMissing, WalLocked, WalForeign, WalUnsupported, WalDamaged, OSError."""
+        ...
+
+    @property
+    def end(self) -> WalEnd:
+        """Where the log ends, known once the iteration is over."""
+        ...
+
+
+class WalHome(Protocol):
+    """A place where WALs live, each under its id."""
+
+    def open(
+        self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
+    ) -> Wal:
+        """A new WAL. Raises WalUsed if the id was used before, WalLocked, ValueError, OSError."""
+        ...
+
+    def recover(
+        self, *, wal_id: int, start: int, cluster_id: bytes | None = None
+    ) -> WalRecovery:
+        """What WAL `wal_id` holds from the stored position `start` on. Holds its lock."""
+        ...
+
+    def remove(self, wal_id: int) -> bool:
+        """Deletes a WAL whose content is stored elsewhere, and that fact too; False if absent."""
+        ...
+
+    def wal_ids(self) -> list[int]:
+        """The ids of the WALs that are there, ascending."""
+        ...
