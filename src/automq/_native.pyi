@@ -3,6 +3,7 @@
 Payloads cross as `Buf`: shared, never copied. This file is the contract and carries the docs.
 """
 
+from pathlib import Path
 from typing import Literal
 
 from typing_extensions import Buffer
@@ -150,3 +151,204 @@ class Generation:
     def batch_count(self) -> int: ...
     @property
     def stream_count(self) -> int: ...
+
+# -- wal
+
+WAL_SYNC_BOUNDS_US: list[int]
+"""Upper bounds of the buckets of `sync_counts`, in microseconds; the last bucket has none."""
+
+class WalError(Exception):
+    """Something is wrong with a WAL. The message names the file, the position, what to do."""
+
+class WalBusy(WalError):
+    """An append was not taken, nothing changed: hold clients back and try again later."""
+
+class WalQueueFull(WalBusy):
+    """Too much waits for the disk. Try again when `durable` has moved."""
+
+class WalSpaceFull(WalBusy):
+    """The WAL's budget of disk space is used. Try again after a trim."""
+
+class WalTooLarge(WalError):
+    """A record is larger than the whole WAL may be. It can never be taken."""
+
+class WalClosed(WalError):
+    """The WAL is closed or closing."""
+
+class WalFailed(WalError):
+    """The WAL ended for good: a write, sync or close failed. The node has to exit."""
+
+class WalLocked(WalError):
+    """The WAL is in use by the process that the message names."""
+
+class WalUsed(WalError):
+    """The WAL id was used before. Take a new one."""
+
+class WalMissing(WalError):
+    """There is no such WAL: perhaps its disk is not mounted."""
+
+class WalForeign(WalError):
+    """The files belong to another WAL or another cluster."""
+
+class WalUnsupported(WalError):
+    """The files were written by a newer version."""
+
+class WalDamaged(WalError):
+    """Something that was synced cannot be read back. Names the file and the position."""
+
+class WalFailure:
+    """Why a WAL ended for good. `str()` is one sentence with all of it."""
+
+    operation: str
+    path: Path
+    position: int
+    errno: int | None
+    message: str
+    text: str
+
+    def __init__(
+        self, operation: str, path: str | Path, position: int, errno: int | None, message: str
+    ) -> None: ...
+
+class WalFull:
+    """The disk has no room for another segment; appends wait, and it is tried again."""
+
+    path: Path
+    needed_bytes: int
+    message: str
+
+    def __init__(self, path: str | Path, needed_bytes: int, message: str) -> None: ...
+
+class WalRecord:
+    """What one append wrote, read back. `last_offset` is included."""
+
+    position: int
+    end_position: int
+    stream_id: int
+    epoch: int
+    base_offset: int
+    last_offset: int
+    payload: Buf
+
+    def __init__(
+        self,
+        position: int,
+        end_position: int,
+        stream_id: int,
+        epoch: int,
+        base_offset: int,
+        last_offset: int,
+        payload: Buf,
+    ) -> None: ...
+
+class WalEnd:
+    """Where a WAL ended. `clean`: it was closed, nothing can be missing. `torn`: something that
+    was never acknowledged lies behind the end."""
+
+    position: int
+    clean: bool
+    torn: bool
+
+    def __init__(self, position: int, clean: bool, torn: bool) -> None: ...
+
+class WalFiles:
+    """A WAL on segment files, open for appending. A native thread owns the files."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        wal_id: int,
+        node_id: int,
+        cluster_id: bytes,
+        segment_bytes: int,
+        capacity_bytes: int,
+        inflight_bytes_max: int,
+        iops_max: int,
+        spare_segments_max: int,
+    ) -> None:
+        """Makes a new WAL in `root/<wal_id>`. `iops_max` is syncs a second, 0 for no limit.
+
+        Raises ValueError, WalUsed, WalLocked, OSError.
+        """
+
+    def append(
+        self,
+        stream_id: int,
+        epoch: int,
+        base_offset: int,
+        last_offset: int,
+        payload: Buffer,
+        /,
+    ) -> int:
+        """Queues a record; it is durable once `durable` has reached the returned position.
+
+        A `Buf` is shared, anything else copied. Raises WalQueueFull, WalSpaceFull, WalTooLarge,
+        WalClosed, WalFailed.
+        """
+
+    def submit(self) -> None:
+        """Hands everything queued to the disk. Call it once per turn of the event loop."""
+
+    def take_durable(self) -> int:
+        """Makes `fileno` quiet, then tells `durable`."""
+
+    def fileno(self) -> int:
+        """An eventfd, readable when `durable`, `failure`, `full` or `ended` may have changed."""
+
+    def trim(self, position: int) -> None:
+        """Nothing below `position` is needed again. ValueError above `durable`."""
+
+    def begin_close(self, clean: bool) -> None:
+        """Begins to close; `fileno` tells when `ended` is true.
+
+        Clean: writes and syncs all that was appended, and the end marker. Else: stops at once.
+        """
+
+    def stats(self) -> dict[str, int | list[int]]:
+        """The fields of `automq.stream.wal.WalStats`."""
+
+    @property
+    def durable(self) -> int:
+        """Everything below this position is synced."""
+
+    @property
+    def end(self) -> int:
+        """Where the next record will begin."""
+
+    @property
+    def path(self) -> Path: ...
+    @property
+    def failure(self) -> WalFailure | None: ...
+    @property
+    def full(self) -> WalFull | None: ...
+    @property
+    def ended(self) -> bool: ...
+
+class WalReader:
+    """Reads a WAL on a native thread, a chunk ahead of its user. Holds the WAL's lock."""
+
+    def __init__(
+        self,
+        root: str | Path,
+        *,
+        wal_id: int,
+        cluster_id: bytes | None,
+        start: int,
+        chunk_bytes: int,
+    ) -> None: ...
+    def fileno(self) -> int:
+        """An eventfd, readable when `take` may have something. Take until it has nothing."""
+
+    def take(self) -> list[WalRecord] | WalEnd | None:
+        """The next records, or the end (the last there is), or None: not there yet.
+
+        Raises WalMissing, WalLocked, WalForeign, WalUnsupported, WalDamaged, OSError; then it is
+        over as well.
+        """
+
+def wal_ids(root: str | Path) -> list[int]:
+    """The ids of the WALs under `root`, ascending. Raises OSError."""
+
+def wal_remove(root: str | Path, wal_id: int) -> bool:
+    """Deletes a WAL; False if it was not there. Raises WalLocked, OSError."""

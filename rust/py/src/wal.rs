@@ -3,7 +3,9 @@
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
-use automq_wal::{Error, Failure, Full, Options, Reader, Record, Refused, SYNC_BOUNDS_US, Step, Wal};
+use automq_wal::{
+    Error, Failure, Full, Options, Reader, Record, Refused, SYNC_BOUNDS_US, Step, Wal,
+};
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyOSError, PyValueError};
 use pyo3::prelude::*;

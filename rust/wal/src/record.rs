@@ -111,7 +111,6 @@ pub fn looks_like(bytes: &[u8], position: u64) -> bool {
     bytes.len() >= 16 && u32_at(bytes, 0) == MAGIC && u64_at(bytes, 8) == position
 }
 
-
 fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut out = [0; 4];
     out.copy_from_slice(&bytes[at..at + 4]);

@@ -5,9 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 /// Upper bounds of the buckets of sync latency, in microseconds; a last one has none.
-pub const SYNC_BOUNDS_US: [u64; 12] = [
-    250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 512_000, 2_048_000,
-];
+pub const SYNC_BOUNDS_US: [u64; 12] =
+    [250, 500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 64_000, 128_000, 512_000, 2_048_000];
 
 /// A look at the counters.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

@@ -205,7 +205,8 @@ impl Writer {
         let header = SegmentHeader::new(&self.options, position, file_bytes).encode();
         let mut pause = FULL_RETRY_MIN;
         loop {
-            let spare = if file_bytes == self.options.segment_bytes { self.spares.pop() } else { None };
+            let spare =
+                if file_bytes == self.options.segment_bytes { self.spares.pop() } else { None };
             let recycled = spare.is_some();
             let path = spare.unwrap_or_else(|| self.shared.dir.join(TEMPORARY));
             let made = if recycled {
@@ -231,7 +232,9 @@ impl Writer {
                     counter.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
                     return Ok((path, file));
                 }
-                Err(e) if is_full(&e) => self.wait_for_space(&path, position, file_bytes, &e, pause)?,
+                Err(e) if is_full(&e) => {
+                    self.wait_for_space(&path, position, file_bytes, &e, pause)?
+                }
                 Err(e) => return Err(failed("creation", &path, position, &e)),
             }
             pause = (pause * 2).min(FULL_RETRY_MAX);

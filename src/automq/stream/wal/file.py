@@ -123,13 +123,10 @@ class FileRecovery:
     """Reads a WAL on a native thread, a chunk ahead."""
 
     def __init__(self, root: Path, *, wal_id: int, start: int, cluster_id: bytes | None) -> None:
-        self._open = lambda: WalReader(
-            root,
-            wal_id=wal_id,
-            cluster_id=cluster_id,
-            start=start,
-            chunk_bytes=RECOVERY_CHUNK_BYTES,
-        )
+        self._root = root
+        self._wal_id = wal_id
+        self._start = start
+        self._cluster_id = cluster_id
         self._end: WalEnd | None = None
 
     @property
@@ -138,7 +135,13 @@ class FileRecovery:
         return self._end
 
     async def __aiter__(self) -> AsyncIterator[list[WalRecord]]:
-        reader = self._open()
+        reader = WalReader(
+            self._root,
+            wal_id=self._wal_id,
+            cluster_id=self._cluster_id,
+            start=self._start,
+            chunk_bytes=RECOVERY_CHUNK_BYTES,
+        )
         loop = asyncio.get_running_loop()
         awake = asyncio.Event()
         loop.add_reader(reader.fileno(), awake.set)
@@ -164,16 +167,12 @@ class FileWals:
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def open(
-        self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
-    ) -> FileWal:
+    def open(self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions) -> FileWal:
         return FileWal(
             self.root, wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options
         )
 
-    def recover(
-        self, *, wal_id: int, start: int, cluster_id: bytes | None = None
-    ) -> FileRecovery:
+    def recover(self, *, wal_id: int, start: int, cluster_id: bytes | None = None) -> FileRecovery:
         return FileRecovery(self.root, wal_id=wal_id, start=start, cluster_id=cluster_id)
 
     def remove(self, wal_id: int) -> bool:
@@ -181,5 +180,3 @@ class FileWals:
 
     def wal_ids(self) -> list[int]:
         return wal_ids(self.root)
-
-

@@ -16,17 +16,19 @@ def wal_home(uri: str) -> WalHome:
     if not separator:
         raise ValueError(f"WAL URI {uri!r}: has no scheme; write file://<directory>")
     if scheme != "file":
-        raise ValueError(f"WAL URI {uri!r}: scheme {scheme!r} is not known; write file://<directory>")
+        raise ValueError(
+            f"WAL URI {uri!r}: scheme {scheme!r} is not known; write file://<directory>"
+        )
     if "?" in rest or "#" in rest:
-        raise ValueError(f"WAL URI {uri!r}: a file URI takes no parameters; write file://<directory>")
+        raise ValueError(
+            f"WAL URI {uri!r}: a file URI takes no parameters; write file://<directory>"
+        )
     if not rest:
         raise ValueError(f"WAL URI {uri!r}: names no directory; write file://<directory>")
     return FileWals(Path(unquote(rest)))
 
 
-def open_wal(
-    uri: str, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
-) -> Wal:
+def open_wal(uri: str, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions) -> Wal:
     """A new WAL at `uri`. Errors: those of `wal_home` and `WalHome.open`."""
     home = wal_home(uri)
     return home.open(wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options)

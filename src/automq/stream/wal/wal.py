@@ -139,15 +139,11 @@ class WalRecovery(Protocol):
 class WalHome(Protocol):
     """A place where WALs live, each under its id."""
 
-    def open(
-        self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
-    ) -> Wal:
+    def open(self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions) -> Wal:
         """A new WAL. Raises WalUsed if the id was used before, WalLocked, ValueError, OSError."""
         ...
 
-    def recover(
-        self, *, wal_id: int, start: int, cluster_id: bytes | None = None
-    ) -> WalRecovery:
+    def recover(self, *, wal_id: int, start: int, cluster_id: bytes | None = None) -> WalRecovery:
         """What WAL `wal_id` holds from the stored position `start` on. Holds its lock."""
         ...
 

@@ -1,0 +1,285 @@
+"""What every WAL promises, run on all of them."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from automq._native import Buf
+from automq.stream.wal import (
+    FileWals,
+    SimulatedDisk,
+    Wal,
+    WalClosed,
+    WalEnd,
+    WalHome,
+    WalLocked,
+    WalMissing,
+    WalOptions,
+    WalQueueFull,
+    WalRecord,
+    WalSpaceFull,
+    WalTooLarge,
+    WalUsed,
+)
+
+KIB = 1024
+CLUSTER = b"0123456789abcdef"
+SMALL = WalOptions(segment_bytes=64 * KIB, capacity_bytes=256 * KIB, inflight_bytes_max=200 * KIB)
+
+
+@pytest.fixture(params=["file", "simulated"])
+def home(request: pytest.FixtureRequest, tmp_path: Path) -> WalHome:
+    if request.param == "file":
+        return FileWals(tmp_path / "wal")
+    return SimulatedDisk(random.Random(7))
+
+
+def new(home: WalHome, wal_id: int = 1, options: WalOptions = SMALL) -> Wal:
+    return home.open(wal_id=wal_id, node_id=3, cluster_id=CLUSTER, options=options)
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110 (the disk is a thread of its own)
+            await asyncio.sleep(0.001)
+
+
+def put(wal: Wal, number: int, payload: bytes = b"") -> int:
+    return wal.append(7, 2, number, number, Buf(payload or b"record %d" % number))
+
+
+async def settle(wal: Wal) -> None:
+    wal.submit()
+    await until(lambda: wal.durable == wal.end)
+
+
+async def read(home: WalHome, wal_id: int = 1, start: int = 0) -> tuple[list[WalRecord], WalEnd]:
+    recovery = home.recover(wal_id=wal_id, start=start, cluster_id=CLUSTER)
+    records = [record async for chunk in recovery for record in chunk]
+    return records, recovery.end
+
+
+async def test_what_is_durable_is_read_back_after_a_crash(home: WalHome) -> None:
+    wal = new(home)
+    ends = [put(wal, number) for number in range(100)]
+    await settle(wal)
+    await wal.close(clean=False)
+    records, end = await read(home)
+    assert [bytes(record.payload) for record in records] == [b"record %d" % n for n in range(100)]
+    assert [record.end_position for record in records] == ends
+    assert end.position == ends[-1]
+    assert not end.clean
+
+
+async def test_a_record_keeps_all_its_fields(home: WalHome) -> None:
+    wal = new(home)
+    end = wal.append(1 << 40, 5, 1 << 50, (1 << 50) + 9, Buf(b"payload"))
+    await settle(wal)
+    await wal.close(clean=True)
+    (record,), _ = await read(home)
+    assert (record.position, record.end_position) == (0, end)
+    assert (record.stream_id, record.epoch) == (1 << 40, 5)
+    assert (record.base_offset, record.last_offset) == (1 << 50, (1 << 50) + 9)
+
+
+async def test_a_clean_close_writes_all_that_was_appended_and_says_so(home: WalHome) -> None:
+    wal = new(home)
+    last = [put(wal, number) for number in range(10)][-1]
+    await wal.close(clean=True)
+    records, end = await read(home)
+    assert len(records) == 10
+    assert (end.position, end.clean, end.torn) == (last, True, False)
+
+
+async def test_a_wal_without_a_record_is_empty(home: WalHome) -> None:
+    await new(home).close(clean=True)
+    records, end = await read(home)
+    assert records == []
+    assert end.position == 0
+
+
+async def test_nothing_is_durable_before_it_is_submitted(home: WalHome) -> None:
+    wal = new(home)
+    put(wal, 0)
+    await asyncio.sleep(0.02)
+    assert wal.durable == 0
+    await settle(wal)
+    await wal.close(clean=False)
+
+
+async def test_the_callback_hears_of_every_move_and_of_the_end(home: WalHome) -> None:
+    wal = new(home)
+    heard: list[int] = []
+    wal.on_durable(heard.append)
+    for number in range(50):
+        put(wal, number)
+        wal.submit()
+        await asyncio.sleep(0)
+    await until(lambda: wal.durable == wal.end)
+    assert heard == sorted(set(heard))
+    assert heard[-1] == wal.end
+    await wal.close(clean=False)
+
+
+async def test_an_empty_payload_proves_that_the_wal_can_be_written(home: WalHome) -> None:
+    wal = new(home)
+    wal.append(-1, -1, -1, -1, Buf(b""))
+    await settle(wal)
+    await wal.close(clean=False)
+    (record,), _ = await read(home)
+    assert bytes(record.payload) == b""
+
+
+async def test_too_much_in_flight_is_refused_until_durable_moves(home: WalHome) -> None:
+    wal = new(home, options=replace(SMALL, inflight_bytes_max=8 * KIB))
+    put(wal, 0, b"x" * 6 * KIB)
+    with pytest.raises(WalQueueFull):
+        put(wal, 1, b"x" * 6 * KIB)
+    await settle(wal)
+    put(wal, 1, b"x" * 6 * KIB)
+    await settle(wal)
+    await wal.close(clean=True)
+    records, _ = await read(home)
+    assert len(records) == 2
+
+
+async def test_a_record_larger_than_a_segment_and_than_the_queue_is_taken(home: WalHome) -> None:
+    wal = new(home, options=replace(SMALL, inflight_bytes_max=KIB))
+    payload = random.Random(1).randbytes(150 * KIB)
+    put(wal, 0, payload)
+    await settle(wal)
+    await wal.close(clean=False)
+    (record,), _ = await read(home)
+    assert bytes(record.payload) == payload
+
+
+async def test_what_can_never_fit_is_refused_for_good(home: WalHome) -> None:
+    wal = new(home)
+    with pytest.raises(WalTooLarge):
+        put(wal, 0, b"x" * 300 * KIB)
+    await wal.close(clean=False)
+
+
+async def fill(wal: Wal) -> list[int]:
+    ends: list[int] = []
+    try:
+        while True:
+            ends.append(put(wal, len(ends), b"x" * 20 * KIB))
+            await settle(wal)
+    except WalSpaceFull:
+        return ends
+
+
+async def test_a_full_wal_takes_appends_again_after_a_trim(home: WalHome) -> None:
+    wal = new(home)
+    ends = await fill(wal)
+    wal.trim(ends[-1])
+    put(wal, 1000)
+    await settle(wal)
+    await wal.close(clean=False)
+    records, _ = await read(home, start=ends[-1])
+    assert [record.base_offset for record in records] == [1000]
+
+
+async def test_recovery_starts_where_the_caller_stored_the_start(home: WalHome) -> None:
+    wal = new(home)
+    ends = [put(wal, number) for number in range(10)]
+    await settle(wal)
+    wal.trim(ends[3])
+    await wal.close(clean=False)
+    records, _ = await read(home, start=ends[3])
+    assert [record.base_offset for record in records] == list(range(4, 10))
+
+
+async def test_many_rounds_of_trim_never_bring_old_records_back(home: WalHome) -> None:
+    wal = new(home)
+    ends = [0]
+    for number in range(60):
+        ends.append(put(wal, number, b"%d" % (number % 10) * 20 * KIB))
+        await settle(wal)
+        wal.trim(ends[max(0, number - 3)])
+    await wal.close(clean=False)
+    start = ends[56]
+    records, end = await read(home, start=start)
+    assert [record.base_offset for record in records] == [56, 57, 58, 59]
+    assert end.position == ends[-1]
+
+
+async def test_a_trim_above_what_is_durable_is_our_mistake(home: WalHome) -> None:
+    wal = new(home)
+    end = put(wal, 0)
+    with pytest.raises(ValueError, match="durable"):
+        wal.trim(end)
+    await wal.close(clean=False)
+
+
+async def test_a_closed_wal_takes_nothing(home: WalHome) -> None:
+    wal = new(home)
+    await wal.close(clean=True)
+    with pytest.raises(WalClosed):
+        put(wal, 0)
+
+
+async def test_a_wal_id_serves_once(home: WalHome) -> None:
+    wal = new(home)
+    put(wal, 0)
+    await wal.close(clean=True)
+    with pytest.raises(WalUsed):
+        new(home)
+
+
+async def test_a_wal_in_use_is_neither_opened_read_nor_removed(home: WalHome) -> None:
+    wal = new(home)
+    with pytest.raises(WalLocked):
+        new(home)
+    with pytest.raises(WalLocked):
+        await read(home)
+    with pytest.raises(WalLocked):
+        home.remove(1)
+    await wal.close(clean=False)
+
+
+async def test_a_missing_wal_is_told_from_an_empty_one(home: WalHome) -> None:
+    with pytest.raises(WalMissing):
+        await read(home, wal_id=9)
+
+
+async def test_wals_are_listed_and_removed(home: WalHome) -> None:
+    for wal_id in (12, 3):
+        wal = new(home, wal_id)
+        put(wal, 0)
+        await wal.close(clean=True)
+    assert home.wal_ids() == [3, 12]
+    assert home.remove(3)
+    assert not home.remove(3)
+    assert home.wal_ids() == [12]
+
+
+async def test_the_counters_count(home: WalHome) -> None:
+    wal = new(home)
+    for number in range(10):
+        put(wal, number)
+    assert wal.stats().inflight_records == 10
+    await settle(wal)
+    stats = wal.stats()
+    assert (stats.records, stats.inflight_bytes, stats.written_bytes) == (10, 0, wal.end)
+    assert sum(stats.sync_counts) >= stats.commits >= 1
+    await wal.close(clean=False)
+
+
+async def test_syncs_are_paced_by_their_budget(home: WalHome) -> None:
+    wal = new(home, options=replace(SMALL, iops_max=50))
+    loop = asyncio.get_running_loop()
+    started = loop.time()
+    for number in range(100):
+        put(wal, number)
+        wal.submit()
+        await asyncio.sleep(0.002)
+    await settle(wal)
+    rate_max = 50 * (loop.time() - started) + 4
+    assert wal.stats().commits <= rate_max
+    await wal.close(clean=False)
