@@ -126,4 +126,3 @@ impl<'a, 'py> FromPyObject<'a, 'py> for Octets {
         Ok(Self(view.to_vec(obj.py())?.into()))
     }
 }
-
