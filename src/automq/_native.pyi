@@ -3,10 +3,9 @@
 Payloads cross as `Buf`: shared, never copied. This file is the contract and carries the docs.
 """
 
-import builtins
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, final
 
 from typing_extensions import Buffer
 
@@ -355,50 +354,262 @@ def wal_ids(root: str | Path) -> list[int]:
 def wal_remove(root: str | Path, wal_id: int) -> bool:
     """Deletes a WAL; False if it was not there. Raises WalLocked, OSError."""
 
-# -- blob
+# -- batch
 
-class BlobError(Exception):
-    """Refused at once. `args` is (name of the exception in `objectstore.errors`, message)."""
+class CorruptBatch(ValueError):
+    """Bytes that are no record batches (or no digest). `args` are (position, why)."""
 
-class BlobStore:
-    """An object store. Every operation takes a token, runs exactly once, and completes by `drain`.
+    position: int
+    why: str
 
-    One runtime thread serves all stores of the process; it starts with the first operation. In a
-    child forked after that every operation is refused: spawn processes, do not fork them.
-    Operations raise BlobError("Invalid", ...) for keys and ranges that no store can take.
+class BatchTooLarge(ValueError):
+    """Decompression would give more than the caller allows."""
+
+class BatchRefused(Exception):
+    """A batch that a producer must not write."""
+
+    error: str
+    """Kafka's name of the error: INVALID_RECORD, CORRUPT_MESSAGE, MESSAGE_TOO_LARGE, ..."""
+    message: str
+    record_errors: list[tuple[int, str]]
+    """Number of a record in the batch, and what is wrong with it (KIP-467)."""
+
+@final
+class Batch:
+    """One record batch of magic 2: its header's fields, and its bytes, shared.
+
+    `last_sequence` goes from 2^31 - 1 to 0. `codec` is none, gzip, snappy, lz4, zstd, or unknown;
+    `timestamp_type` is CreateTime or LogAppendTime.
     """
 
-    @staticmethod
-    def local(path: str) -> BlobStore:
-        """The directory `path`, made if need be. Blocks while it opens it; raises BlobError."""
+    @property
+    def records(self) -> Buf:
+        """The whole batch, header included."""
+    @property
+    def base_offset(self) -> int: ...
+    @property
+    def last_offset(self) -> int: ...
+    @property
+    def next_offset(self) -> int: ...
+    @property
+    def last_offset_delta(self) -> int: ...
+    @property
+    def size_bytes(self) -> int: ...
+    @property
+    def leader_epoch(self) -> int: ...
+    @property
+    def attributes(self) -> int: ...
+    @property
+    def codec(self) -> str: ...
+    @property
+    def timestamp_type(self) -> str: ...
+    @property
+    def is_transactional(self) -> bool: ...
+    @property
+    def is_control(self) -> bool: ...
+    @property
+    def base_timestamp(self) -> int: ...
+    @property
+    def max_timestamp(self) -> int: ...
+    @property
+    def producer_id(self) -> int: ...
+    @property
+    def producer_epoch(self) -> int: ...
+    @property
+    def base_sequence(self) -> int: ...
+    @property
+    def last_sequence(self) -> int: ...
+    @property
+    def record_count(self) -> int: ...
+    def check_crc(self) -> None:
+        """Raises CorruptBatch unless the CRC-32C is that of the bytes."""
 
-    def fileno(self) -> int:
-        """Readable when completions wait: written once when the queue stops being empty."""
+    def producer_entry(self, base_offset: int | None = None) -> DigestEntry | None:
+        """What it does to producer state, None if nothing; as if stored at `base_offset`."""
 
-    def put(self, token: int, key: str, data: Sequence[Buffer]) -> None:
-        """Writes the pieces of `data` as one object. Completes with None."""
+def batches(data: Buffer) -> list[Batch]:
+    """The batches that lie one after another in `data`. The CRC is not checked.
 
-    def create(self, token: int, key: str, data: Sequence[Buffer]) -> None:
-        """The same, unless the key has an object (AlreadyExists). Completes with None."""
+    Raises CorruptBatch unless they are whole and end with it.
+    """
 
-    def get(self, token: int, key: str) -> None:
-        """Completes with the whole object, a Buf."""
+@final
+class ProduceRules:
+    """What a topic asks of the batches that are sent to it; made once per change of its configs."""
 
-    def get_ranges(self, token: int, key: str, ranges: Sequence[tuple[int, int]]) -> None:
-        """Completes with a list of Buf, one per `[start, end)`; Corrupt if one is not whole."""
+    def __new__(
+        cls,
+        *,
+        batch_bytes_max: int,
+        segment_bytes: int = ...,
+        compacted: bool = False,
+        timestamp_before_max_ms: int = ...,
+        timestamp_after_max_ms: int = 3_600_000,
+        log_append_time: bool = False,
+        codec: str | None = None,
+        level: int | None = None,
+        unpacked_bytes_max: int = ...,
+    ) -> ProduceRules:
+        """`batch_bytes_max` is max.message.bytes; `codec` is compression.type (None: producer).
 
-    def head(self, token: int, key: str) -> None:
-        """Completes with (key, size in bytes, ms since the epoch when it was written)."""
+        `unpacked_bytes_max` bounds a batch that has to be decompressed to be judged. ValueError
+        for an unknown codec.
+        """
 
-    def list(self, token: int, prefix: str, after: str | None, page: str | None) -> None:
-        """Completes with (objects as `head` gives them, `page` of the next call or None)."""
+def check_produce(records: Buffer, rules: ProduceRules, now_ms: int, version: int) -> Batch:
+    """Judges what one partition of a Produce request of `version` carries.
 
-    def delete(self, token: int, keys: Sequence[str]) -> None:
-        """Removes what there is of `keys`. Completes with None."""
+    The answer's `records` are to be stored: the same memory, or a new batch where the topic wants
+    another codec or LogAppendTime. Usually one pass over header and CRC; compressed records are
+    unpacked only where a rule needs them. Raises BatchRefused.
+    """
 
-    def cancel(self, token: int) -> None:
-        """Drops a request in the network; file work that has begun ends on its own. A completion
-        may still come."""
+def stamp(records: Buf, base_offset: int, leader_epoch: int) -> None:
+    """Writes offset and leader epoch into the one batch in `records`, where it lies.
 
-    def drain(self) -> builtins.list[tuple[int, str | None, object]]:
-        """All completions that wait: (token, None, answer) or (token, error's name, message)."""
+    The caller owns that memory: nobody reads it yet, as with the records of a request that has
+    not been answered, or a batch just built. Both fields lie outside the CRC.
+    """
+
+def stamp_copy(records: Buffer, base_offset: int, leader_epoch: int) -> Buf:
+    """A copy of the one batch in `records` with that offset and leader epoch."""
+
+def restamp(records: Buffer, append_time_ms: int) -> Buf:
+    """A copy of the one batch in `records` whose records have the broker's time (LogAppendTime)."""
+
+def recompress(
+    records: Buffer, codec: str, level: int | None = None, *, bytes_max: int = ...
+) -> Buf:
+    """The one batch in `records` with its records packed by another codec, all else as it was.
+
+    Raises CorruptBatch, BatchTooLarge.
+    """
+
+@final
+class Record:
+    """One record. `key` and `value` are copied when asked for."""
+
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def key(self) -> bytes | None: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> list[tuple[str, bytes | None]]: ...
+    @property
+    def producer_id(self) -> int: ...
+    @property
+    def producer_epoch(self) -> int: ...
+    @property
+    def is_transactional(self) -> bool: ...
+    @property
+    def is_control(self) -> bool: ...
+
+def read_records(data: Buffer, *, bytes_max: int = ...) -> list[Record]:
+    """Every record of concatenated batches. `bytes_max` bounds what is decompressed in all.
+
+    Raises CorruptBatch, BatchTooLarge. The CRC is not checked.
+    """
+
+def find_timestamp(
+    data: Buffer, timestamp: int, *, start_offset: int = 0, bytes_max: int = ...
+) -> tuple[int, int, int] | None:
+    """(offset, timestamp, leader epoch) of the first record not older than `timestamp`.
+
+    Only batches that hold one are decompressed, each to at most `bytes_max`.
+    """
+
+def max_timestamp(data: Buffer, *, bytes_max: int = ...) -> tuple[int, int, int] | None:
+    """(offset, timestamp, leader epoch) of the first record with the largest one (KIP-734)."""
+
+def build_batch(
+    records: Sequence[
+        tuple[int, Buffer | None, Buffer | None, Sequence[tuple[str, Buffer | None]]]
+    ],
+    *,
+    base_offset: int = 0,
+    leader_epoch: int = -1,
+    codec: str = "none",
+    level: int | None = None,
+    producer_id: int = -1,
+    producer_epoch: int = -1,
+    base_sequence: int = -1,
+    transactional: bool = False,
+    control: bool = False,
+    log_append_time_ms: int | None = None,
+) -> Buf:
+    """One batch of (timestamp, key, value, headers). ValueError when there is no record."""
+
+def build_marker(
+    *,
+    commit: bool,
+    coordinator_epoch: int,
+    producer_id: int,
+    producer_epoch: int,
+    timestamp: int,
+    base_offset: int = 0,
+    leader_epoch: int = -1,
+) -> Buf:
+    """The control batch that ends a transaction in one partition (KIP-98)."""
+
+def parse_marker(records: Buffer) -> tuple[bool, int, int] | None:
+    """(commit, coordinator epoch, timestamp) of the one batch in `records`; None if it is none."""
+
+@final
+class LastByKey:
+    """The last record of each key, gathered over batches in the order of their offsets.
+
+    Records of a transaction wait for its marker; tombstones are kept (value None); records without
+    a key are skipped. Nothing that is kept pins a batch.
+    """
+
+    def __new__(cls) -> LastByKey: ...
+    def add(self, data: Buffer, *, bytes_max: int = ...) -> None:
+        """Takes concatenated batches. Raises CorruptBatch, BatchTooLarge."""
+
+    def take(self) -> tuple[list[Record], list[Record]]:
+        """The last records, and those of transactions still open; by offset. Then starts again."""
+
+    def __len__(self) -> int: ...
+
+@final
+class DigestEntry:
+    """What a batch does to producer state. Of a marker, `max_timestamp` is its record's.
+
+    `coordinator_epoch` is -1 in data.
+    """
+
+    @property
+    def producer_id(self) -> int: ...
+    @property
+    def producer_epoch(self) -> int: ...
+    @property
+    def base_offset(self) -> int: ...
+    @property
+    def last_offset(self) -> int: ...
+    @property
+    def base_sequence(self) -> int: ...
+    @property
+    def last_sequence(self) -> int: ...
+    @property
+    def max_timestamp(self) -> int: ...
+    @property
+    def is_transactional(self) -> bool: ...
+    @property
+    def is_marker(self) -> bool: ...
+    @property
+    def is_commit(self) -> bool: ...
+    @property
+    def coordinator_epoch(self) -> int: ...
+
+def digest_of(data: Buffer) -> Buf:
+    """What concatenated batches do to producer state; no bytes if nothing. Raises CorruptBatch."""
+
+def decode_digest(data: Buffer) -> list[DigestEntry]:
+    """The entries of a digest, to be applied in order. Raises CorruptBatch."""
+
+def join_digests(digests: Sequence[Buffer]) -> Buf:
+    """The digest of ranges that follow one another."""

@@ -11,49 +11,67 @@ pub(crate) struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    #[inline(always)]
     pub fn byte(&mut self) -> Result<u8, Corrupt> {
         let Some(&byte) = self.data.get(self.at) else {
-            return Err(Corrupt::new(self.at, "the records end in the middle of one"));
+            return Err(ended(self.at));
         };
         self.at += 1;
         Ok(byte)
     }
 
     /// A zigzag varint of up to 10 bytes.
+    #[inline(always)]
     pub fn varlong(&mut self) -> Result<i64, Corrupt> {
+        let raw = match self.short_varint() {
+            Some(raw) => u64::from(raw),
+            None => self.long_varint(63)?,
+        };
+        Ok((raw >> 1) as i64 ^ -((raw & 1) as i64))
+    }
+
+    /// A zigzag varint of up to 5 bytes; bits beyond 32 are dropped, as Kafka's reader drops them.
+    #[inline(always)]
+    pub fn varint(&mut self) -> Result<i32, Corrupt> {
+        let raw = match self.short_varint() {
+            Some(raw) => raw,
+            None => self.long_varint(28)? as u32,
+        };
+        Ok((raw >> 1) as i32 ^ -((raw & 1) as i32))
+    }
+
+    /// The usual varint: one or two bytes. Moves only if it is one.
+    #[inline(always)]
+    fn short_varint(&mut self) -> Option<u32> {
+        let first = u32::from(*self.data.get(self.at)?);
+        if first < 0x80 {
+            self.at += 1;
+            return Some(first);
+        }
+        let second = u32::from(*self.data.get(self.at + 1)?);
+        if second < 0x80 {
+            self.at += 2;
+            return Some((first & 0x7f) | second << 7);
+        }
+        None
+    }
+
+    fn long_varint(&mut self, shift_max: u32) -> Result<u64, Corrupt> {
         let start = self.at;
         let (mut raw, mut shift) = (0u64, 0);
-        loop {
+        while shift <= shift_max {
             let byte = self.byte()?;
             raw |= u64::from(byte & 0x7f) << shift;
             if byte & 0x80 == 0 {
-                return Ok((raw >> 1) as i64 ^ -((raw & 1) as i64));
+                return Ok(raw);
             }
             shift += 7;
-            if shift > 63 {
-                return Err(Corrupt::new(start, "a varint of more than 10 bytes"));
-            }
         }
-    }
-
-    /// A zigzag varint of up to 5 bytes.
-    pub fn varint(&mut self) -> Result<i32, Corrupt> {
-        let start = self.at;
-        let (mut raw, mut shift) = (0u32, 0);
-        loop {
-            let byte = self.byte()?;
-            raw |= u32::from(byte & 0x7f) << shift;
-            if byte & 0x80 == 0 {
-                return Ok((raw >> 1) as i32 ^ -((raw & 1) as i32));
-            }
-            shift += 7;
-            if shift > 28 {
-                return Err(Corrupt::new(start, "a varint of more than 5 bytes"));
-            }
-        }
+        Err(Corrupt::new(start, "a varint that does not end"))
     }
 
     /// A length, then as many bytes; a negative length is null.
+    #[inline(always)]
     pub fn nullable(&mut self, what: &str) -> Result<Option<(usize, usize)>, Corrupt> {
         let start = self.at;
         let length = self.varint()?;
@@ -62,13 +80,22 @@ impl Reader<'_> {
         }
         let left = self.data.len() - self.at;
         if length as usize > left {
-            let why = format!("a {what} of {length} bytes where only {left} are left");
-            return Err(Corrupt::new(start, why));
+            return Err(too_long(start, what, length, left));
         }
         let range = (self.at, self.at + length as usize);
         self.at = range.1;
         Ok(Some(range))
     }
+}
+
+#[cold]
+fn ended(at: usize) -> Corrupt {
+    Corrupt::new(at, "the records end in the middle of one")
+}
+
+#[cold]
+fn too_long(at: usize, what: &str, length: i32, left: usize) -> Corrupt {
+    Corrupt::new(at, format!("a {what} of {length} bytes where only {left} are left"))
 }
 
 /// Where the parts of one record lie in the (uncompressed) records of its batch.
@@ -84,14 +111,14 @@ pub(crate) struct RawRecord {
     pub end: usize,
 }
 
-/// The record at `at`, headers walked but not kept.
+/// The record at `at`, headers walked but not kept. All its lengths agree.
+#[inline(always)]
 pub(crate) fn read_raw(data: &[u8], at: usize) -> Result<RawRecord, Corrupt> {
     let mut outer = Reader { data, at };
     let length = outer.varint()?;
     let left = data.len() - outer.at;
     if length < 0 || length as usize > left {
-        let why = format!("a record of {length} bytes where only {left} are left");
-        return Err(Corrupt::new(at, why));
+        return Err(too_long(at, "record", length, left));
     }
     let end = outer.at + length as usize;
     let mut body = Reader { data: &data[..end], at: outer.at };
@@ -103,18 +130,34 @@ pub(crate) fn read_raw(data: &[u8], at: usize) -> Result<RawRecord, Corrupt> {
     let count_at = body.at;
     let count = body.varint()?;
     if count < 0 || count as usize > end - body.at {
-        return Err(Corrupt::new(count_at, format!("{count} record headers")));
+        return Err(too_many_headers(count_at, count));
     }
     let headers_at = body.at;
-    for _ in 0..count {
-        read_header(&mut body)?;
+    if count > 0 {
+        skip_headers(&mut body, count)?;
     }
     if body.at != end {
-        let why = format!("a record that is {} bytes longer than its parts", end - body.at);
-        return Err(Corrupt::new(at, why));
+        return Err(longer_than_its_parts(at, end - body.at));
     }
     let header_count = count as usize;
     Ok(RawRecord { timestamp_delta, offset_delta, key, value, header_count, headers_at, end })
+}
+
+fn skip_headers(body: &mut Reader<'_>, count: i32) -> Result<(), Corrupt> {
+    for _ in 0..count {
+        read_header(body)?;
+    }
+    Ok(())
+}
+
+#[cold]
+fn too_many_headers(at: usize, count: i32) -> Corrupt {
+    Corrupt::new(at, format!("{count} record headers"))
+}
+
+#[cold]
+fn longer_than_its_parts(at: usize, by: usize) -> Corrupt {
+    Corrupt::new(at, format!("a record that is {by} bytes longer than its parts"))
 }
 
 type Range = (usize, usize);
@@ -139,4 +182,83 @@ pub(crate) fn read_headers(
         headers.push((data.slice(key.0..key.1), value.map(|(from, to)| data.slice(from..to))));
     }
     Ok(headers)
+}
+
+/// Walks the `count` records of one batch, `data` being all of them, uncompressed, until `each`
+/// says false. Where `count` records do not end with the data, that is an error.
+///
+/// Positions in errors count from the start of `data`.
+#[inline(always)]
+pub(crate) fn walk_records<E: From<Corrupt>>(
+    data: &[u8],
+    count: i32,
+    mut each: impl FnMut(&RawRecord) -> Result<bool, E>,
+) -> Result<(), E> {
+    let mut at = 0;
+    for _ in 0..count {
+        let raw = read_raw(data, at)?;
+        at = raw.end;
+        if !each(&raw)? {
+            return Ok(());
+        }
+    }
+    if at < data.len() {
+        let rest = data.len() - at;
+        let why = format!("{rest} bytes behind the last of the records that were announced");
+        return Err(Corrupt::new(at, why).into());
+    }
+    Ok(())
+}
+
+/// Appends a zigzag varint.
+pub(crate) fn put_varlong(out: &mut Vec<u8>, value: i64) {
+    let mut raw = ((value << 1) ^ (value >> 63)) as u64;
+    while raw >= 0x80 {
+        out.push(raw as u8 | 0x80);
+        raw >>= 7;
+    }
+    out.push(raw as u8);
+}
+
+pub(crate) fn varlong_bytes(value: i64) -> usize {
+    let raw = ((value << 1) ^ (value >> 63)) as u64;
+    (64 - (raw | 1).leading_zeros() as usize).div_ceil(7)
+}
+
+fn put_nullable(out: &mut Vec<u8>, bytes: Option<&[u8]>) {
+    let Some(bytes) = bytes else {
+        return put_varlong(out, -1);
+    };
+    put_varlong(out, bytes.len() as i64);
+    out.extend_from_slice(bytes);
+}
+
+fn nullable_bytes(bytes: Option<&[u8]>) -> usize {
+    bytes.map_or(1, |bytes| varlong_bytes(bytes.len() as i64) + bytes.len())
+}
+
+/// Appends one record with its length.
+pub(crate) fn put_record(
+    out: &mut Vec<u8>,
+    timestamp_delta: i64,
+    offset_delta: i32,
+    (key, value): (Option<&[u8]>, Option<&[u8]>),
+    headers: &[(Bytes, Option<Bytes>)],
+) {
+    let mut size = 1 + varlong_bytes(timestamp_delta) + varlong_bytes(i64::from(offset_delta));
+    size += nullable_bytes(key) + nullable_bytes(value) + varlong_bytes(headers.len() as i64);
+    for (name, content) in headers {
+        size += nullable_bytes(Some(name)) + nullable_bytes(content.as_deref());
+    }
+    put_varlong(out, size as i64);
+    out.push(0);
+    put_varlong(out, timestamp_delta);
+    put_varlong(out, i64::from(offset_delta));
+    put_nullable(out, key);
+    put_nullable(out, value);
+    put_varlong(out, headers.len() as i64);
+    for (name, content) in headers {
+        put_nullable(out, Some(name));
+        put_nullable(out, content.as_deref());
+    }
 }
