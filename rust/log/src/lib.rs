@@ -1,6 +1,13 @@
-//! The log cache, the object format and the block cache.
+//! Where batches are between the WAL and the reader: in memory, and in objects.
+//!
+//! * [`cache`]: recent batches by stream, until an object holds them and as long as there is room.
+//! * [`object`]: the format of objects, byte by byte; writing, finding, verifying, listing.
+//! * [`blockcache`]: blocks and indexes of objects that were read, within a budget of bytes.
+//!
+//! No I/O, no Python, no knowledge of topics. Bytes that come from a store are verified before they
+//! are believed, and whatever they are, nothing panics.
 
 pub mod batches;
+pub mod blockcache;
 pub mod cache;
-
-pub use cache::{CacheError, CacheRead, LogCache};
+pub mod object;

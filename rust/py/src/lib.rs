@@ -5,6 +5,7 @@ mod blob;
 mod buf;
 mod codec;
 mod log;
+mod object;
 mod tables;
 mod wal;
 
@@ -17,6 +18,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     blob::add_to(m)?;
     codec::add_to(m)?;
     log::add_to(m)?;
+    object::add_to(m)?;
     tables::add_to(m)?;
     wal::add_to(m)
 }

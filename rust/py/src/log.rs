@@ -22,7 +22,7 @@ fn mistake(error: CacheError) -> PyErr {
 
 #[pyclass(frozen, name = "LogCache", module = "automq._native")]
 pub struct PyLogCache {
-    cache: Arc<LogCache>,
+    pub cache: Arc<LogCache>,
 }
 
 #[pymethods]
@@ -97,6 +97,11 @@ impl PyLogCache {
 
     fn generations(&self) -> Vec<PyGeneration> {
         self.cache.generations().into_iter().map(|stats| PyGeneration { stats }).collect()
+    }
+
+    #[getter]
+    fn bytes_max(&self) -> usize {
+        self.cache.bytes_max()
     }
 
     #[getter]

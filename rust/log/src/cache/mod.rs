@@ -263,6 +263,10 @@ impl LogCache {
         closed.chain([state.active.stats(Phase::Active)]).collect()
     }
 
+    pub fn bytes_max(&self) -> usize {
+        self.state().bytes_max
+    }
+
     pub fn stats(&self) -> CacheStats {
         let state = self.state();
         CacheStats {
