@@ -3,6 +3,7 @@
 Payloads cross as `Buf`: shared, never copied. This file is the contract and carries the docs.
 """
 
+import builtins
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal, final
@@ -861,3 +862,51 @@ def decode_digest(data: Buffer) -> list[DigestEntry]:
 
 def join_digests(digests: Sequence[Buffer]) -> Buf:
     """The digest of ranges that follow one another."""
+
+# -- blob
+
+class BlobError(Exception):
+    """Refused at once. `args` is (name of the exception in `objectstore.errors`, message)."""
+
+class BlobStore:
+    """An object store. Every operation takes a token, runs exactly once, and completes by `drain`.
+
+    One runtime thread serves all stores of the process; it starts with the first operation. In a
+    child forked after that every operation is refused: spawn processes, do not fork them.
+    Operations raise BlobError("Invalid", ...) for keys and ranges that no store can take.
+    """
+
+    @staticmethod
+    def local(path: str) -> BlobStore:
+        """The directory `path`, made if need be. Blocks while it opens it; raises BlobError."""
+
+    def fileno(self) -> int:
+        """Readable when completions wait: written once when the queue stops being empty."""
+
+    def put(self, token: int, key: str, data: Sequence[Buffer]) -> None:
+        """Writes the pieces of `data` as one object. Completes with None."""
+
+    def create(self, token: int, key: str, data: Sequence[Buffer]) -> None:
+        """The same, unless the key has an object (AlreadyExists). Completes with None."""
+
+    def get(self, token: int, key: str) -> None:
+        """Completes with the whole object, a Buf."""
+
+    def get_ranges(self, token: int, key: str, ranges: Sequence[tuple[int, int]]) -> None:
+        """Completes with a list of Buf, one per `[start, end)`; Corrupt if one is not whole."""
+
+    def head(self, token: int, key: str) -> None:
+        """Completes with (key, size in bytes, ms since the epoch when it was written)."""
+
+    def list(self, token: int, prefix: str, after: str | None, page: str | None) -> None:
+        """Completes with (objects as `head` gives them, `page` of the next call or None)."""
+
+    def delete(self, token: int, keys: Sequence[str]) -> None:
+        """Removes what there is of `keys`. Completes with None."""
+
+    def cancel(self, token: int) -> None:
+        """Drops a request in the network; file work that has begun ends on its own. A completion
+        may still come."""
+
+    def drain(self) -> builtins.list[tuple[int, str | None, object]]:
+        """All completions that wait: (token, None, answer) or (token, error's name, message)."""

@@ -1,7 +1,120 @@
 //! Binding of `automq-blob`.
 
+use std::os::fd::AsRawFd;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use automq_blob::local::LocalDir;
+use automq_blob::{Backend, Error, Info, Op, Reply, Store};
+use pyo3::create_exception;
+use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
 
-pub fn add_to(_m: &Bound<'_, PyModule>) -> PyResult<()> {
-    Ok(())
+use crate::buf::{Buf, Octets};
+
+create_exception!(_native, BlobError, PyException);
+
+fn raise(error: Error) -> PyErr {
+    BlobError::new_err((error.kind.name(), error.message))
+}
+
+/// An object store. Every operation takes a token and completes by `drain`.
+#[pyclass(frozen, module = "automq._native")]
+struct BlobStore {
+    store: Store,
+}
+
+#[pymethods]
+impl BlobStore {
+    #[staticmethod]
+    fn local(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
+        let open = || Store::new(Backend::Local(Arc::new(LocalDir::open(&path)?)));
+        Ok(Self { store: py.detach(open).map_err(raise)? })
+    }
+
+    fn fileno(&self) -> i32 {
+        self.store.fd().as_raw_fd()
+    }
+
+    fn put(&self, token: u64, key: String, data: Vec<Octets>) -> PyResult<()> {
+        let data = data.into_iter().map(|octets| octets.0).collect();
+        self.store.submit(token, Op::Put { key, data }).map_err(raise)
+    }
+
+    fn create(&self, token: u64, key: String, data: Vec<Octets>) -> PyResult<()> {
+        let data = data.into_iter().map(|octets| octets.0).collect();
+        self.store.submit(token, Op::Create { key, data }).map_err(raise)
+    }
+
+    fn get(&self, token: u64, key: String) -> PyResult<()> {
+        self.store.submit(token, Op::Get { key }).map_err(raise)
+    }
+
+    fn get_ranges(&self, token: u64, key: String, ranges: Vec<(u64, u64)>) -> PyResult<()> {
+        self.store.submit(token, Op::GetRanges { key, ranges }).map_err(raise)
+    }
+
+    fn head(&self, token: u64, key: String) -> PyResult<()> {
+        self.store.submit(token, Op::Head { key }).map_err(raise)
+    }
+
+    #[pyo3(signature = (token, prefix, after, page))]
+    fn list(
+        &self,
+        token: u64,
+        prefix: String,
+        after: Option<String>,
+        page: Option<String>,
+    ) -> PyResult<()> {
+        self.store.submit(token, Op::List { prefix, after, page }).map_err(raise)
+    }
+
+    fn delete(&self, token: u64, keys: Vec<String>) -> PyResult<()> {
+        self.store.submit(token, Op::Delete { keys }).map_err(raise)
+    }
+
+    fn cancel(&self, token: u64) {
+        self.store.cancel(token);
+    }
+
+    fn drain<'py>(&self, py: Python<'py>) -> PyResult<Vec<Drained<'py>>> {
+        let completions = py.detach(|| self.store.drain());
+        completions
+            .into_iter()
+            .map(|completion| match completion.result {
+                Ok(reply) => Ok((completion.token, None, answer(py, reply)?)),
+                Err(e) => {
+                    let message = e.message.into_pyobject(py)?.into_any();
+                    Ok((completion.token, Some(e.kind.name()), message))
+                }
+            })
+            .collect()
+    }
+}
+
+type Drained<'py> = (u64, Option<&'static str>, Bound<'py, PyAny>);
+
+fn answer(py: Python<'_>, reply: Reply) -> PyResult<Bound<'_, PyAny>> {
+    match reply {
+        Reply::Done => Ok(py.None().into_bound(py)),
+        Reply::Data(bytes) => Ok(Buf::new(bytes).into_pyobject(py)?.into_any()),
+        Reply::Ranges(ranges) => {
+            let bufs: Vec<Buf> = ranges.into_iter().map(Buf::new).collect();
+            bufs.into_pyobject(py)
+        }
+        Reply::Info(info) => known(info).into_pyobject(py).map(Bound::into_any),
+        Reply::Page { objects, next } => {
+            let objects: Vec<_> = objects.into_iter().map(known).collect();
+            (objects, next).into_pyobject(py).map(Bound::into_any)
+        }
+    }
+}
+
+fn known(info: Info) -> (String, u64, i64) {
+    (info.key, info.size_bytes, info.modified_ms)
+}
+
+pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("BlobError", m.py().get_type::<BlobError>())?;
+    m.add_class::<BlobStore>()
 }

@@ -1,0 +1,182 @@
+//! Operations, their answers, and the store that runs them.
+
+use std::collections::HashMap;
+use std::os::fd::BorrowedFd;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use tokio::task::{AbortHandle, spawn_blocking};
+
+use crate::local::LocalDir;
+use crate::s3::S3;
+use crate::{Completion, Error, Kind, Port, check_key, check_prefix, runtime};
+
+/// One operation. Keys are relative to the store; `[start, end)` in bytes.
+#[derive(Debug, Clone)]
+pub enum Op {
+    Put {
+        key: String,
+        data: Vec<Bytes>,
+    },
+    /// Put if absent: exactly one attempt, and its verdict.
+    Create {
+        key: String,
+        data: Vec<Bytes>,
+    },
+    Get {
+        key: String,
+    },
+    GetRanges {
+        key: String,
+        ranges: Vec<(u64, u64)>,
+    },
+    Head {
+        key: String,
+    },
+    /// One page, in the order of the keys' bytes, of those after `after`; `page` continues a list.
+    List {
+        prefix: String,
+        after: Option<String>,
+        page: Option<String>,
+    },
+    Delete {
+        keys: Vec<String>,
+    },
+}
+
+/// What is known of an object without reading it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Info {
+    pub key: String,
+    pub size_bytes: u64,
+    /// The store's own clock: for people, never for decisions.
+    pub modified_ms: i64,
+}
+
+/// The answer to an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reply {
+    Done,
+    Data(Bytes),
+    Ranges(Vec<Bytes>),
+    Info(Info),
+    Page { objects: Vec<Info>, next: Option<String> },
+}
+
+impl Op {
+    /// Refuses keys, prefixes and ranges that no store can take.
+    fn check(&self) -> Result<(), Error> {
+        match self {
+            Self::Put { key, .. } | Self::Create { key, .. } => check_key(key),
+            Self::Get { key } | Self::Head { key } => check_key(key),
+            Self::GetRanges { key, ranges } => {
+                check_key(key)?;
+                match ranges.iter().find(|(start, end)| start >= end) {
+                    Some((start, end)) => {
+                        let why = format!("range [{start}, {end}) is empty or backwards");
+                        Err(Error::new(Kind::Invalid, why))
+                    }
+                    None => Ok(()),
+                }
+            }
+            Self::List { prefix, .. } => check_prefix(prefix),
+            Self::Delete { keys } => keys.iter().try_for_each(|key| check_key(key)),
+        }
+    }
+}
+
+/// Where the objects are.
+#[derive(Debug)]
+pub enum Backend {
+    Local(Arc<LocalDir>),
+    S3(S3),
+}
+
+/// A backend, the port where its completions wait, and what is in flight.
+#[derive(Debug)]
+pub struct Store {
+    backend: Arc<Backend>,
+    port: Arc<Port>,
+    running: Arc<Mutex<HashMap<u64, AbortHandle>>>,
+}
+
+impl Store {
+    pub fn new(backend: Backend) -> Result<Self, Error> {
+        let port = Port::new().map_err(|why| {
+            Error::new(Kind::Unavailable, format!("cannot make an eventfd: {why}"))
+        })?;
+        let running = Arc::default();
+        Ok(Self { backend: Arc::new(backend), port: Arc::new(port), running })
+    }
+
+    /// Starts `op`; its completion, with `token`, will come to the port. Fails at once only for the
+    /// caller's own mistakes.
+    pub fn submit(&self, token: u64, op: Op) -> Result<(), Error> {
+        op.check()?;
+        let runtime = runtime::handle()?;
+        let backend = Arc::clone(&self.backend);
+        let ending = Ending {
+            token,
+            result: None,
+            port: Arc::clone(&self.port),
+            running: Arc::clone(&self.running),
+        };
+        // Held while the task starts, so that it cannot end before it is known to run.
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let task = runtime.spawn(async move { ending.with(run(backend, op).await) });
+        running.insert(token, task.abort_handle());
+        Ok(())
+    }
+
+    /// Stops caring: a network request is dropped, a started file operation ends on its own.
+    pub fn cancel(&self, token: u64) {
+        let task = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
+        if let Some(task) = task {
+            task.abort();
+        }
+    }
+
+    pub fn drain(&self) -> Vec<Completion> {
+        self.port.drain()
+    }
+
+    pub fn fd(&self) -> BorrowedFd<'_> {
+        self.port.fd()
+    }
+}
+
+/// Completes its operation when the task ends, however it ends: no caller waits for ever.
+struct Ending {
+    token: u64,
+    result: Option<Result<Reply, Error>>,
+    port: Arc<Port>,
+    running: Arc<Mutex<HashMap<u64, AbortHandle>>>,
+}
+
+impl Ending {
+    fn with(mut self, result: Result<Reply, Error>) {
+        self.result = Some(result);
+    }
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.token);
+        let result = self.result.take().unwrap_or_else(|| {
+            Err(Error::new(Kind::OutcomeUnknown, "the operation was cut off before its answer"))
+        });
+        self.port.push(Completion { token: self.token, result });
+    }
+}
+
+async fn run(backend: Arc<Backend>, op: Op) -> Result<Reply, Error> {
+    match &*backend {
+        Backend::S3(s3) => s3.run(op).await,
+        Backend::Local(dir) => {
+            let dir = Arc::clone(dir);
+            spawn_blocking(move || dir.run(op)).await.unwrap_or_else(|ended| {
+                Err(Error::new(Kind::OutcomeUnknown, format!("the file thread ended: {ended}")))
+            })
+        }
+    }
+}

@@ -1,0 +1,150 @@
+"""Stores that the native core serves: a local directory, S3.
+
+The native side queues completions and makes a file descriptor readable once for all that wait; one
+callback of the event loop then resolves their futures together. No foreign thread enters Python.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from itertools import count, islice
+from typing import Any, TypeAlias
+
+from automq._native import BlobError, BlobStore, Buf
+from automq.objectstore import errors
+from automq.objectstore.errors import StoreError
+from automq.objectstore.store import ObjectInfo, Pieces
+
+REQUESTS_INFLIGHT_MAX = 128
+"""More calls than this wait for their turn: each request to S3 is a connection."""
+DELETE_KEYS_MAX = 1000
+"""What one request may delete (S3's limit)."""
+
+
+_Page: TypeAlias = tuple[list[tuple[str, int, int]], str | None]
+
+
+class _Ended(Exception):
+    """How a native operation failed: (name of the exception, message)."""
+
+
+class NativeStore:
+    """An `ObjectStore` over a native one. Made by `uri.open_store`."""
+
+    def __init__(self, native: BlobStore, name: str) -> None:
+        self._native = native
+        self._name = name
+        self._tokens = count(1)
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._turn = asyncio.Semaphore(REQUESTS_INFLIGHT_MAX)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._closed = False
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def put(self, key: str, data: Pieces) -> None:
+        await self._call("put", key, lambda token: self._native.put(token, key, data))
+
+    async def put_if_absent(self, key: str, data: Pieces) -> None:
+        await self._call("create", key, lambda token: self._native.create(token, key, data))
+
+    async def get(self, key: str) -> Buf:
+        data: Buf = await self._call("get", key, lambda token: self._native.get(token, key))
+        return data
+
+    async def get_range(self, key: str, start: int, end: int) -> Buf:
+        return (await self.get_ranges(key, [(start, end)]))[0]
+
+    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
+        bufs: list[Buf] = await self._call(
+            "get", key, lambda token: self._native.get_ranges(token, key, ranges)
+        )
+        return bufs
+
+    async def head(self, key: str) -> ObjectInfo:
+        return ObjectInfo(
+            *await self._call("head", key, lambda token: self._native.head(token, key))
+        )
+
+    async def list(self, prefix: str, *, after: str | None = None) -> AsyncIterator[ObjectInfo]:
+        page: str | None = None
+        while True:
+            objects, page = await self._list_page(prefix, after, page)
+            for known in objects:
+                yield ObjectInfo(*known)
+            if page is None:
+                return
+
+    async def delete(self, key: str) -> None:
+        await self._call("delete", key, lambda token: self._native.delete(token, [key]))
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        left = iter(keys)
+        while some := list(islice(left, DELETE_KEYS_MAX)):
+            await self._delete_some(some)
+
+    async def close(self) -> None:
+        self._closed = True
+        if self._loop is not None:
+            self._loop.remove_reader(self._native.fileno())
+            self._loop = None
+        for token, future in self._waiting.items():
+            self._native.cancel(token)
+            if not future.done():
+                future.set_exception(_Ended("OutcomeUnknown", "the store was closed meanwhile"))
+        self._waiting.clear()
+
+    async def _delete_some(self, keys: Sequence[str]) -> None:
+        subject = keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
+        await self._call("delete", subject, lambda token: self._native.delete(token, keys))
+
+    async def _list_page(self, prefix: str, after: str | None, page: str | None) -> _Page:
+        answer: _Page = await self._call(
+            "list", prefix, lambda token: self._native.list(token, prefix, after, page)
+        )
+        return answer
+
+    async def _call(self, operation: str, key: str, begin: Callable[[int], None]) -> Any:
+        """Begin a native operation and wait for its completion. Cancelled, it is forgotten."""
+        async with self._turn:
+            loop = self._watching_loop()
+            token = next(self._tokens)
+            future = self._waiting[token] = loop.create_future()
+            try:
+                begin(token)
+                return await future
+            except BlobError as refused:
+                raise self._error(operation, key, *refused.args) from None
+            except _Ended as ended:
+                raise self._error(operation, key, *ended.args) from None
+            finally:
+                if self._waiting.pop(token, None) is not None:
+                    self._native.cancel(token)
+
+    def _watching_loop(self) -> asyncio.AbstractEventLoop:
+        loop = asyncio.get_running_loop()
+        if self._closed:
+            raise RuntimeError(f"{self._name} is closed")
+        if self._loop is None:
+            loop.add_reader(self._native.fileno(), self._resolve)
+            self._loop = loop
+        assert self._loop is loop, f"{self._name} belongs to another event loop"
+        return loop
+
+    def _resolve(self) -> None:
+        """Resolve every future whose operation has completed; some are of calls given up."""
+        for token, failed, answer in self._native.drain():
+            future = self._waiting.pop(token, None)
+            if future is None or future.done():
+                continue
+            if failed is None:
+                future.set_result(answer)
+            else:
+                future.set_exception(_Ended(failed, answer))
+
+    def _error(self, operation: str, key: str, kind: str, why: str) -> Exception:
+        if kind == "Invalid":
+            return ValueError(f"{operation} in {self._name}: {why}")
+        error: type[StoreError] = getattr(errors, kind)
+        return error(operation, self._name, key, why)
