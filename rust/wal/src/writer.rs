@@ -223,6 +223,7 @@ impl Writer {
             match made {
                 Ok(file) => {
                     self.shared.set_full(None);
+                    self.pace.spend(Instant::now());
                     let counters = &self.shared.counters;
                     let counter = if recycled {
                         &counters.segments_recycled
