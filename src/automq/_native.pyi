@@ -159,11 +159,14 @@ class Generation:
 # -- object: the format is specified in docs/formats.md
 
 class DamagedObject(Exception):
-    """Bytes of an object are not what was written. `args` is (why, position)."""
+    """Bytes of an object are not what was written."""
 
-    why: str
-    position: int
-    """Where, counted from the start of the object."""
+    def __init__(self, why: str, position: int) -> None: ...
+    @property
+    def why(self) -> str: ...
+    @property
+    def position(self) -> int:
+        """Where, counted from the start of the object."""
 
 def build_object(
     cache: LogCache,
@@ -198,6 +201,11 @@ class BuiltObject:
     @property
     def ranges(self) -> list[tuple[int, int, int, int, int, int]]:
         """(stream, start, end, bytes, max_timestamp, record_count), by stream; bytes of batches."""
+
+    def range_columns(
+        self,
+    ) -> tuple[list[int], list[int], list[int], list[int], list[int], list[int]]:
+        """The same by column, as records carry them (`Columns`)."""
 
 class ObjectWriter:
     """Writes an object from runs of batches, for merging and compaction.

@@ -76,6 +76,7 @@ def test_an_object_tells_its_ranges_and_sizes() -> None:
     result = built()
     data = body(result)
     assert result.ranges == [(5, 0, 20, 100_000, 190, 20), (8, 0, 20, 100_000, 190, 20)]
+    assert result.range_columns() == tuple(map(list, zip(*result.ranges, strict=True)))
     index = index_of(data)
     assert (len(data), index.ranges()) == (result.size_bytes, result.ranges)
     assert (index.index_position, index.streams()) == (result.index_position, [5, 8])

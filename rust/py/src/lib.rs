@@ -2,6 +2,7 @@
 
 mod batch;
 mod blob;
+mod block_cache;
 mod buf;
 mod codec;
 mod log;
@@ -19,6 +20,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::add_to(m)?;
     log::add_to(m)?;
     object::add_to(m)?;
+    block_cache::add_to(m)?;
     tables::add_to(m)?;
     wal::add_to(m)
 }

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use automq_log::blockcache::{BlockCache, Cached};
 use automq_log::object::{self, BlockRef, BuiltObject, DamagedObject as Damage, DigestRef};
 use automq_log::object::{Footer, ObjectIndex, ObjectWriter, Part};
 use bytes::Bytes;
@@ -17,9 +16,15 @@ create_exception!(automq._native, DamagedObject, PyException);
 
 /// (stream, start, end, bytes, max timestamp, record count).
 type RangeRow = (i64, i64, i64, u64, i64, u64);
+/// The same by column.
+type RangeColumns = (Vec<i64>, Vec<i64>, Vec<i64>, Vec<u64>, Vec<i64>, Vec<u64>);
 
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add("DamagedObject", m.py().get_type::<DamagedObject>())?;
+    let damaged = m.py().get_type::<DamagedObject>();
+    damaged.setattr("why", m.py().eval(c"property(lambda self: self.args[0])", None, None)?)?;
+    damaged
+        .setattr("position", m.py().eval(c"property(lambda self: self.args[1])", None, None)?)?;
+    m.add("DamagedObject", damaged)?;
     m.add_class::<PyBuiltObject>()?;
     m.add_class::<PyObjectWriter>()?;
     m.add_class::<PyFooter>()?;
@@ -27,7 +32,6 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_class::<PyBlockRef>()?;
     m.add_class::<PyDigestRef>()?;
     m.add_class::<PyObjectPart>()?;
-    m.add_class::<PyBlockCache>()?;
     m.add_function(wrap_pyfunction!(build_object, m)?)?;
     m.add_function(wrap_pyfunction!(parse_footer, m)?)?;
     m.add_function(wrap_pyfunction!(open_block, m)?)?;
@@ -37,14 +41,7 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
 }
 
 fn damaged(damage: Damage) -> PyErr {
-    Python::attach(|py| {
-        let error = DamagedObject::new_err((damage.why.clone(), damage.position));
-        let value = error.value(py);
-        let set = value
-            .setattr("why", damage.why)
-            .and_then(|()| value.setattr("position", damage.position));
-        set.err().unwrap_or(error)
-    })
+    DamagedObject::new_err((damage.why, damage.position))
 }
 
 /// What a writer refuses is a mistake of ours.
@@ -116,6 +113,18 @@ impl PyBuiltObject {
     #[getter]
     fn ranges(&self) -> Vec<RangeRow> {
         rows(&self.built.ranges)
+    }
+
+    fn range_columns(&self) -> RangeColumns {
+        let ranges = self.built.ranges.iter();
+        (
+            ranges.clone().map(|range| range.stream).collect(),
+            ranges.clone().map(|range| range.start).collect(),
+            ranges.clone().map(|range| range.end).collect(),
+            ranges.clone().map(|range| range.bytes).collect(),
+            ranges.clone().map(|range| range.max_timestamp).collect(),
+            ranges.map(|range| range.record_count).collect(),
+        )
     }
 }
 
@@ -232,8 +241,8 @@ impl PyFooter {
 }
 
 #[pyclass(frozen, name = "ObjectIndex", module = "automq._native")]
-struct PyObjectIndex {
-    index: Arc<ObjectIndex>,
+pub struct PyObjectIndex {
+    pub index: Arc<ObjectIndex>,
 }
 
 #[pymethods]
@@ -457,76 +466,5 @@ impl PyObjectPart {
     #[getter]
     fn damage(&self) -> Option<String> {
         self.part.damage.as_ref().map(ToString::to_string)
-    }
-}
-
-/// No block lies here: the place of an object's index in the cache.
-const INDEX_KEY: u64 = u64::MAX;
-
-#[pyclass(frozen, name = "BlockCache", module = "automq._native")]
-struct PyBlockCache {
-    cache: BlockCache,
-}
-
-#[pymethods]
-impl PyBlockCache {
-    #[new]
-    #[pyo3(signature = (*, bytes_max))]
-    fn new(bytes_max: usize) -> Self {
-        Self { cache: BlockCache::new(bytes_max) }
-    }
-
-    fn get(&self, object_id: i64, position: u64) -> Option<Buf> {
-        match self.cache.get((object_id, position))? {
-            Cached::Block(bytes) => Some(Buf::new(bytes)),
-            Cached::Index(_) => None,
-        }
-    }
-
-    #[pyo3(signature = (object_id, position, batches, *, copy = false))]
-    fn put(&self, object_id: i64, position: u64, batches: Octets, copy: bool) {
-        let bytes = if copy { Bytes::copy_from_slice(&batches.0) } else { batches.0 };
-        self.cache.put((object_id, position), Cached::Block(bytes));
-    }
-
-    fn get_index(&self, object_id: i64) -> Option<PyObjectIndex> {
-        match self.cache.get((object_id, INDEX_KEY))? {
-            Cached::Index(index) => Some(PyObjectIndex { index }),
-            Cached::Block(_) => None,
-        }
-    }
-
-    fn put_index(&self, index: &PyObjectIndex) {
-        let key = (index.index.object_id(), INDEX_KEY);
-        self.cache.put(key, Cached::Index(Arc::clone(&index.index)));
-    }
-
-    fn drop_object(&self, object_id: i64) {
-        self.cache.drop_object(object_id);
-    }
-
-    #[getter]
-    fn bytes(&self) -> usize {
-        self.cache.stats().bytes
-    }
-
-    #[getter]
-    fn entries(&self) -> usize {
-        self.cache.stats().entries
-    }
-
-    #[getter]
-    fn hits(&self) -> u64 {
-        self.cache.stats().hits
-    }
-
-    #[getter]
-    fn misses(&self) -> u64 {
-        self.cache.stats().misses
-    }
-
-    #[getter]
-    fn evicted_bytes(&self) -> u64 {
-        self.cache.stats().evicted_bytes
     }
 }
