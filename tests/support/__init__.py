@@ -1,0 +1,1 @@
+"""What several tests share: a real broker process, free ports, Apache's tools."""
