@@ -1,7 +1,7 @@
 """The shell: what it answers when, and what becomes of a refused append."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -100,9 +100,9 @@ class Scene:
         token = self.shard.new_token()
         return await self.shard.run(lambda total, _: total.wait(token))
 
-    async def begin(self, coroutine: Any) -> asyncio.Task[Any]:
+    async def begin(self, coroutine: Coroutine[Any, Any, Any]) -> asyncio.Task[Any]:
         """Start something and let it get as far as it can."""
-        task = asyncio.ensure_future(coroutine)
+        task = asyncio.get_running_loop().create_task(coroutine)
         self.tasks.append(task)
         await settle()
         return task

@@ -6,7 +6,7 @@ import copy
 from collections.abc import Callable
 from typing import Any
 
-from automq.coordinator.group.classic import MemberProtocol
+from automq.coordinator.group.classic import GroupState, MemberProtocol
 from automq.coordinator.group.machine import GroupDecision, Groups
 from automq.coordinator.group.records import parse_record
 from automq.coordinator.group.replies import JoinGroup, Leaving, OffsetToCommit
@@ -162,6 +162,9 @@ class Life:
             self.sync(group_id, member, joined.generation_id, assignments=assignments)
         generation_id: int = joined.generation_id
         return generation_id
+
+    def state(self, group_id: str) -> GroupState:
+        return self.groups.live[group_id].state
 
     # -- what would be left
 

@@ -48,5 +48,5 @@ class MemoryLog:
             await self.read_gate.wait()
         if self.read_errors:
             raise self.read_errors.pop(0)
-        for key, value in self.stored:
-            yield build_batch([(0, key, value, [])])
+        for offset, (key, value) in enumerate(self.stored):
+            yield build_batch([(0, key, value, [])], base_offset=offset)

@@ -1,14 +1,17 @@
-"""Making a machine from its log without stopping the loop (HAZARDS: 2 million records take 10 s).
+"""Making a machine from its log without stopping the loop.
 
-A native pass keeps the last record of each key; only those are decoded here, in short slices.
+Decoding every record in Python costs 10 s for two million of them, on the loop that also serves
+produce. So a native pass keeps the last record of each key, and only those are decoded here, in
+short slices.
 """
 
 import asyncio
 import logging
 from collections.abc import AsyncIterator
 
-from automq._native import Buf, keep_last_by_key
+from automq._native import BatchTooLarge, Buf, CorruptBatch, LastByKey
 from automq.coordinator.machine import Machine
+from automq.protocol import errors
 from automq.world import Clock
 
 log = logging.getLogger(__name__)
@@ -17,25 +20,31 @@ SLICE_MS = 5
 
 
 async def load(machine: Machine, pieces: AsyncIterator[Buf], clock: Clock, *, name: str) -> None:
-    """Apply every stored record to a fresh machine. Raises what reading raises.
+    """Apply what the log says to a fresh machine: only the last record of a key counts.
 
-    Records of one piece whose key comes again in the piece are never looked at: a record says what
-    is now, so only the last of a key counts.
+    Raises CorruptMessage for bytes that cannot be read, and what reading raises.
     """
-    start_ms = slice_start_ms = clock.monotonic_ms()
-    applied = unknown = 0
+    start_ms = clock.monotonic_ms()
+    gathered = LastByKey()
     async for piece in pieces:
-        for stored in keep_last_by_key(piece):
-            record = None if stored.key is None else machine.parse(stored.key, stored.value)
-            if record is None:
-                unknown += 1
-            else:
-                record.apply(machine)
-                applied += 1
-            if clock.monotonic_ms() - slice_start_ms >= SLICE_MS:
-                await asyncio.sleep(0)
-                slice_start_ms = clock.monotonic_ms()
+        try:
+            gathered.add(piece)
+        except (CorruptBatch, BatchTooLarge) as error:
+            raise errors.CorruptMessage(f"{name}: {error}") from error
+        await asyncio.sleep(0)
+    last, of_open_transactions = gathered.take()
+    unknown = len(of_open_transactions)
+    slice_start_ms = clock.monotonic_ms()
+    for stored in last:
+        record = None if stored.key is None else machine.parse(stored.key, stored.value)
+        if record is None:
+            unknown += 1
+        else:
+            record.apply(machine)
+        if clock.monotonic_ms() - slice_start_ms >= SLICE_MS:
+            await asyncio.sleep(0)
+            slice_start_ms = clock.monotonic_ms()
     if unknown:
-        log.warning("%s: %d records of unknown types were left alone", name, unknown)
+        log.warning("%s: %d records of unknown kinds were left alone", name, unknown)
     took_ms = clock.monotonic_ms() - start_ms
-    log.info("%s: loaded %d records in %d ms", name, applied, took_ms)
+    log.info("%s: loaded %d keys in %d ms", name, len(last), took_ms)

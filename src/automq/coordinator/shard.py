@@ -36,6 +36,8 @@ KeyValue = tuple[bytes, bytes | None]
 
 RETRY_FIRST_MS, RETRY_LAST_MS = 100, 10_000
 RECORD_OVERHEAD_BYTES = 64
+EARLY_ALARM_MS = 1
+FULL_LOG_RETRY_S = 0.1
 
 
 class ShardLog(Protocol):
@@ -263,7 +265,9 @@ class Shard(Generic[M]):
             return
         self._disarm()
         self._armed_ms = wake_ms
-        delay_ms = max(wake_ms - self._clock.monotonic_ms(), 0)
+        delay_ms = wake_ms - self._clock.monotonic_ms()
+        # A loop may round a delay down; an alarm that comes early would ring until it is time.
+        delay_ms = delay_ms + EARLY_ALARM_MS if delay_ms > 0 else 0
         self._timer = asyncio.get_running_loop().call_later(delay_ms / 1000, self._on_alarm)
 
     def _disarm(self) -> None:
@@ -277,7 +281,7 @@ class Shard(Generic[M]):
             return
         if len(self._inflight) >= self._settings.inflight_appends_max:
             # Sessions do not end while nothing can be stored; look again once there is room.
-            self._timer = asyncio.get_running_loop().call_later(0.1, self._on_alarm)
+            self._timer = asyncio.get_running_loop().call_later(FULL_LOG_RETRY_S, self._on_alarm)
             self._armed_ms = int(self._clock.monotonic_ms())
             return
         try:

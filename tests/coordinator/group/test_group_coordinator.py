@@ -18,7 +18,7 @@ from support.shard_log import MemoryLog
 from support.virtual_time import LoopClock, run_virtual
 
 
-def request(group_id: str, member_id: str = "", **fields: str) -> JoinGroup:
+def request(group_id: str, member_id: str = "", group_instance_id: str | None = None) -> JoinGroup:
     return JoinGroup(
         group_id=group_id,
         member_id=member_id,
@@ -27,7 +27,7 @@ def request(group_id: str, member_id: str = "", **fields: str) -> JoinGroup:
         protocol_type="consumer",
         protocols=protocols("range"),
         client_id="client",
-        **fields,
+        group_instance_id=group_instance_id,
     )
 
 

@@ -1,5 +1,7 @@
 """JoinGroup: every rule and refusal."""
 
+from typing import Any
+
 import pytest
 
 from automq.coordinator.group.classic import GroupState
@@ -114,7 +116,7 @@ def test_the_first_rebalance_is_put_off_while_members_keep_coming(life: Life) ->
 
 
 def test_the_first_rebalance_is_never_put_off_beyond_the_rebalance_timeout(life: Life) -> None:
-    fields = {"requires_known_member_id": False, "rebalance_timeout_ms": 5_000}
+    fields: dict[str, Any] = {"requires_known_member_id": False, "rebalance_timeout_ms": 5_000}
     first = life.join("g", new="a", **fields)
     life.wait(2_900)
     life.join("g", new="b", **fields)
@@ -163,26 +165,26 @@ def test_a_loaded_group_over_its_limit_rebalances() -> None:
     life.stable("g", "a", "b")
     life.groups.settings = GroupSettings(max_size=1)
     life.reload()
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
 
 
 def test_a_follower_that_joins_unchanged_gets_its_generation(life: Life) -> None:
     generation_id = life.stable("g", "a", "b")
     reply = life.join("g", "b")
     assert (reply.generation_id, reply.members) == (generation_id, ())
-    assert life.groups.live["g"].state is GroupState.STABLE
+    assert life.state("g") is GroupState.STABLE
 
 
 def test_a_follower_that_joins_with_new_metadata_starts_a_rebalance(life: Life) -> None:
     life.stable("g", "a", "b")
     assert isinstance(life.join("g", "b", topics=("t", "u")), Waiting)
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
 
 
 def test_a_leader_that_joins_always_starts_a_rebalance(life: Life) -> None:
     life.stable("g", "a", "b")
     assert isinstance(life.join("g", "a"), Waiting)
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
 
 
 def test_a_member_that_missed_its_answer_gets_it_again_before_the_assignment(life: Life) -> None:
@@ -224,7 +226,7 @@ def test_a_leader_that_does_not_join_is_succeeded(life: Life) -> None:
 
 
 def test_a_new_member_waits_five_minutes_at_most(life: Life) -> None:
-    fields = {"session_timeout_ms": 1_800_000, "rebalance_timeout_ms": 600_000}
+    fields: dict[str, Any] = {"session_timeout_ms": 1_800_000, "rebalance_timeout_ms": 600_000}
     life.stable("g", "a", **fields)
     waiting = life.join("g", new="b", requires_known_member_id=False, **fields)
     life.wait(300_000)
@@ -233,7 +235,7 @@ def test_a_new_member_waits_five_minutes_at_most(life: Life) -> None:
 
 
 def test_a_member_that_waits_for_a_rebalance_needs_no_heartbeat(life: Life) -> None:
-    fields = {"rebalance_timeout_ms": 600_000}
+    fields: dict[str, Any] = {"rebalance_timeout_ms": 600_000}
     life.stable("g", "a", "b", **fields)
     waiting = life.join("g", "a", **fields)
     life.wait(9_000)

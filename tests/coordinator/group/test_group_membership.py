@@ -28,7 +28,7 @@ def test_followers_wait_for_the_leaders_assignment(life: Life) -> None:
     leader = life.sync("g", "a", 1, assignments={"a": b"A", "b": b"B"})
     assert leader == Synced("consumer", "range", b"A")
     assert life.answers[follower.token] == Synced("consumer", "range", b"B")
-    assert life.groups.live["g"].state is GroupState.STABLE
+    assert life.state("g") is GroupState.STABLE
 
 
 def test_the_assignment_is_stored_with_the_generation(life: Life) -> None:
@@ -101,7 +101,7 @@ def test_members_that_never_sync_are_removed(life: Life) -> None:
     life.sync("g", "a", 1)
     life.wait(60_000)
     assert list(life.groups.live["g"].members) == ["a"]
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
 
 
 def test_a_heartbeat_prolongs_the_session(life: Life) -> None:
@@ -115,7 +115,7 @@ def test_a_heartbeat_prolongs_the_session(life: Life) -> None:
 def test_without_heartbeats_the_session_ends(life: Life) -> None:
     life.stable("g", "a")
     life.wait(10_000)
-    assert life.groups.live["g"].state is GroupState.EMPTY
+    assert life.state("g") is GroupState.EMPTY
     assert life.replayed().stored["g"].members == ()
 
 
@@ -194,7 +194,7 @@ def test_a_pending_member_may_leave(life: Life) -> None:
 def test_each_leaving_member_has_its_own_answer(life: Life) -> None:
     life.stable("g", "a", "b")
     assert life.leave("g", Leaving("a"), Leaving("x"), Leaving("b")) == [0, 25, 0]
-    assert life.groups.live["g"].state is GroupState.EMPTY
+    assert life.state("g") is GroupState.EMPTY
 
 
 def test_leaving_a_group_that_does_not_exist_is_refused(life: Life) -> None:

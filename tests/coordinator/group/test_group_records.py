@@ -12,9 +12,11 @@ from automq.coordinator.group.records import (
     StoredMember,
     parse_record,
 )
+from automq.protocol import errors
 
-# A topic `t` of two partitions, read by the console consumer with `--group g1` (client id `cl`) and
-# with `--group g2` (group.instance.id `inst`); then g3's offsets were reset and deleted, g1 deleted.
+# A topic `t` of two partitions, read by the console consumer with `--group g1` (client id `cl`)
+# and with `--group g2` (group.instance.id `inst`); then the offsets of g3 were reset and deleted,
+# and g1 was deleted.
 TOPIC_ID = bytes.fromhex("63840e9412844f21891d9e1b33b4108b")
 G1_MEMBER = "cl-d74f7cbc-3ed3-4488-a7e9-27b350e4796c"
 G2_MEMBER = "inst-5ef8c431-85de-476a-af49-8c5254557808"
@@ -135,3 +137,11 @@ def test_a_member_without_a_rebalance_time_out_uses_its_session() -> None:
 
 def test_a_record_of_a_type_unknown_here_is_left_alone() -> None:
     assert parse_record(bytes.fromhex("0003000167"), b"\0\0") is None
+
+
+@pytest.mark.parametrize("end", range(2, 40))
+def test_a_record_that_cannot_be_read_is_damage(end: int) -> None:
+    key, value = VECTORS[1][0], VECTORS[1][1]
+    assert value is not None
+    with pytest.raises(errors.CorruptMessage, match=key):
+        parse_record(bytes.fromhex(key), bytes.fromhex(value)[:end])

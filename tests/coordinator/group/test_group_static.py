@@ -1,5 +1,7 @@
 """Static membership (KIP-345, KIP-814): instances that come back and keep their place."""
 
+from typing import Any
+
 import pytest
 
 from automq.coordinator.group.classic import GroupState
@@ -8,7 +10,7 @@ from automq.coordinator.machine import Waiting
 from automq.protocol import errors
 from support.groups import Life
 
-LONG = {"session_timeout_ms": 1_800_000}
+LONG: dict[str, Any] = {"session_timeout_ms": 1_800_000}
 
 
 @pytest.fixture
@@ -30,7 +32,7 @@ def test_a_static_member_is_not_asked_for_a_member_id() -> None:
 def test_a_returning_member_takes_its_place_without_a_rebalance(life: Life) -> None:
     reply = life.join("g", new="j-2", group_instance_id="j", **LONG)
     assert (reply.member_id, reply.generation_id, reply.leader) == ("j-2", 1, "i-1")
-    assert life.groups.live["g"].state is GroupState.STABLE
+    assert life.state("g") is GroupState.STABLE
     assert life.sync("g", "j-2", 1, group_instance_id="j").assignment == b"J"
 
 
@@ -57,7 +59,7 @@ def test_a_returning_leader_is_told_to_skip_the_assignment(life: Life) -> None:
 
 
 def test_a_returning_leader_before_version_9_is_told_it_does_not_lead(life: Life) -> None:
-    fields = {"supports_skipping_assignment": False, **LONG}
+    fields: dict[str, Any] = {"supports_skipping_assignment": False, **LONG}
     reply = life.join("g", new="i-2", group_instance_id="i", **fields)
     assert (reply.skip_assignment, reply.leader, reply.members) == (False, "i-1", ())
 
@@ -67,17 +69,17 @@ def test_a_return_that_changes_the_selected_protocol_starts_a_rebalance(life: Li
     life.join("g", "j-1", group_instance_id="j", names=("range", "sticky"), **LONG)
     life.sync("g", "i-1", 2, group_instance_id="i")
     life.join("g", new="j-2", group_instance_id="j", names=("sticky",), **LONG)
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
 
 
 def test_a_return_before_the_assignment_starts_another_rebalance(life: Life) -> None:
     life.join("g", "i-1", group_instance_id="i", **LONG)
     life.join("g", "j-1", group_instance_id="j", **LONG)
-    assert life.groups.live["g"].state is GroupState.COMPLETING_REBALANCE
+    assert life.state("g") is GroupState.COMPLETING_REBALANCE
     waiting = life.sync("g", "j-1", 2, group_instance_id="j")
     life.join("g", new="j-2", group_instance_id="j", **LONG)
     assert isinstance(life.answers[waiting.token], errors.FencedInstanceId)
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
 
 
 def test_a_return_during_a_rebalance_fences_the_one_that_waits(life: Life) -> None:
@@ -115,14 +117,14 @@ def test_if_nobody_joins_the_rebalance_goes_on(life: Life) -> None:
     life.join("g", new="k-1", group_instance_id="k", **LONG)
     life.leave("g", Leaving("", "k"))
     life.wait(120_000)
-    assert life.groups.live["g"].state is GroupState.PREPARING_REBALANCE
+    assert life.state("g") is GroupState.PREPARING_REBALANCE
     assert set(life.groups.live["g"].members) == {"i-1", "j-1"}
 
 
 def test_a_static_member_ends_with_its_session(life: Life) -> None:
     life.wait(1_800_000)
     assert life.groups.live["g"].members == {}
-    assert life.groups.live["g"].state is GroupState.EMPTY
+    assert life.state("g") is GroupState.EMPTY
 
 
 def test_an_admin_removes_an_instance_by_its_name(life: Life) -> None:

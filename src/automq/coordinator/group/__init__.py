@@ -15,3 +15,9 @@ new join.
 
 Nothing here authorizes, resolves topic names, or knows a request's bytes.
 """
+
+from automq.coordinator.group.coordinator import GroupCoordinator
+from automq.coordinator.group.machine import Groups
+from automq.coordinator.group.settings import GroupSettings
+
+__all__ = ["GroupCoordinator", "GroupSettings", "Groups"]

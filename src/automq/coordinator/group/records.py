@@ -11,7 +11,8 @@ import struct
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
-from automq.protocol.codec import decode, encode
+from automq.protocol import errors
+from automq.protocol.codec import MalformedMessage, decode, encode
 from automq.protocol.messages.group_metadata_key import GroupMetadataKey
 from automq.protocol.messages.group_metadata_value import GroupMetadataValue, MemberMetadata
 from automq.protocol.messages.offset_commit_key import OffsetCommitKey
@@ -165,13 +166,16 @@ GroupRecord: TypeAlias = OffsetCommitted | OffsetForgotten | GroupStored | Group
 def parse_record(key: bytes, value: bytes | None) -> GroupRecord | None:
     """The record of these bytes; None for a type that is not ours (a newer Kafka's).
 
-    Raises MalformedMessage or struct.error when bytes of a known type cannot be read.
+    Raises CorruptMessage when bytes of a known type cannot be read.
     """
-    (kind,) = _INT16.unpack_from(key)
-    if kind in (LEGACY_OFFSET_KEY, OFFSET_KEY):
-        return _parse_offset(decode(OffsetCommitKey, key, 0, at=2), value)
-    if kind == GROUP_KEY:
-        return _parse_group(decode(GroupMetadataKey, key, 0, at=2).group, value)
+    try:
+        (kind,) = _INT16.unpack_from(key)
+        if kind in (LEGACY_OFFSET_KEY, OFFSET_KEY):
+            return _parse_offset(decode(OffsetCommitKey, key, 0, at=2), value)
+        if kind == GROUP_KEY:
+            return _parse_group(decode(GroupMetadataKey, key, 0, at=2).group, value)
+    except (MalformedMessage, struct.error) as error:
+        raise errors.CorruptMessage(f"the record with key {key.hex()}: {error}") from error
     return None
 
 
