@@ -99,6 +99,29 @@ fn a_generation_becomes_one_object() {
 }
 
 #[test]
+fn appends_go_on_while_an_object_is_built() {
+    let cache = LogCache::new(1 << 20);
+    let append = |offset| {
+        for stream in 0..20 {
+            cache.append(stream, offset, offset, 0, batch(offset, 1, 0, 150)).unwrap();
+        }
+    };
+    (0..100).for_each(append);
+    let sealed = cache.seal().unwrap();
+    let builds = std::thread::scope(|scope| {
+        let build = |id| build_object(&cache, sealed, id, CLUSTER, None).unwrap().unwrap();
+        let builder = scope.spawn(move || [build(1), build(1)]);
+        (100..200).for_each(append);
+        builder.join().unwrap()
+    });
+    assert_eq!(whole(&builds[0]), whole(&builds[1]));
+    let index = index_of(&whole(&builds[0]));
+    let stored = batches_of(&whole(&builds[0]), &index.find(7, 0, usize::MAX));
+    assert_eq!(stored, cache.read(7, 0, 100, usize::MAX, false).unwrap().bufs.concat());
+    assert_eq!(cache.offsets(7), Some((0, 200)));
+}
+
+#[test]
 fn a_released_or_active_generation_cannot_be_built() {
     let cache = LogCache::new(1 << 20);
     cache.append(1, 0, 0, 0, batch(0, 1, 0, 100)).unwrap();
