@@ -21,11 +21,13 @@ Nothing here reads a clock, opens a socket or writes a file; only `sources.py` r
 memory limit), and only when the command line asks.
 """
 
+from automq.config.effective import BrokerConfigs, TopicConfig
 from automq.config.key import ConfigError, Dynamic, Importance, Key, Setting, ValueType
 from automq.config.listeners import Listener, SecurityProtocol
 from automq.config.node_config import ConfigErrors, NodeConfig
 
 __all__ = [
+    "BrokerConfigs",
     "ConfigError",
     "ConfigErrors",
     "Dynamic",
@@ -35,5 +37,6 @@ __all__ = [
     "NodeConfig",
     "SecurityProtocol",
     "Setting",
+    "TopicConfig",
     "ValueType",
 ]

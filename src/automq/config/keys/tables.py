@@ -51,7 +51,7 @@ FIXED_HERE: Final = frozenset(
 )
 
 THROTTLED: Final = Matches(
-    re.compile(r"\*|none|[0-9]+:[0-9]+"),
+    re.compile(r"\*|[0-9]+:[0-9]+"),
     "[partitionId]:[brokerId],[partitionId]:[brokerId],...",
     "{name} must be the literal '*' or a list of replicas in the following format: "
     "[partitionId]:[brokerId],[partitionId]:[brokerId],...",
