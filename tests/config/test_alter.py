@@ -179,4 +179,6 @@ def test_what_is_stored_is_always_valid(ops: list[Op]) -> None:
         refused = False
     after = {name: text for name, text in {**current, **changes}.items() if text is not None}
 
-    assert refused or new_topic(broker(), list(after.items()), batch_bytes_max=BATCH_BYTES_MAX)
+    stored = list(after.items())
+
+    assert refused or new_topic(broker(), stored, batch_bytes_max=BATCH_BYTES_MAX) == after
