@@ -201,7 +201,7 @@ def module_text(message: Message) -> str:
     return "\n".join(lines) + "\n"
 
 
-APIS_HEAD = f'''"""Which APIs there are, and the classes of their messages, which are imported when asked for.
+APIS_HEAD = f'''"""Which APIs there are, and the classes of their messages, imported when asked for.
 
 {GENERATED}
 """
@@ -269,9 +269,7 @@ APIS: dict[int, Api] = {
 def apis_text(messages: list[Message]) -> str:
     """The module `protocol/apis.py`."""
     requests = sorted((each for each in messages if each.kind == "request"), key=_key)
-    lines = []
-    for each in requests:
-        lines.append(f"    {_key_name(each)} = {each.key}\n")
+    lines = [f"    {_key_name(each)} = {each.key}\n" for each in requests]
     entries = []
     for each in requests:
         if each.versions is not None:
