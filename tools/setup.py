@@ -18,7 +18,13 @@ VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 LOCK = ROOT / "requirements.lock"
 STAMPS = VENV / ".automq-stamps"
-NATIVE_SOURCES = ("Cargo.toml", "Cargo.lock", "pyproject.toml", "rust", "src/automq/protocol/schemas")
+NATIVE_SOURCES = (
+    "Cargo.toml",
+    "Cargo.lock",
+    "pyproject.toml",
+    "rust",
+    "src/automq/protocol/schemas",
+)
 
 
 def main() -> None:

@@ -6,7 +6,7 @@ Payloads cross as `Buf`: shared, never copied. This file is the contract and car
 import builtins
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, final
+from typing import Literal, Self, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -918,3 +918,95 @@ class BlobStore:
 
     def drain(self) -> builtins.list[tuple[int, str | None, object]]:
         """All completions that wait: (token, None, answer) or (token, error's name, message)."""
+
+# -- codec
+
+_Message = TypeVar("_Message")
+
+class MalformedMessage(ValueError):
+    """Bytes that are not what they claim to be. `args` are where (a path of field names) and why."""
+
+class UnencodableMessage(ValueError):
+    """A message that its version cannot carry. `args` are where (a path of field names) and why."""
+
+class FrameTooLarge(ValueError):
+    """A frame's length is negative or over the limit. `args` are that length and the limit."""
+
+@final
+class RequestHead:
+    """What stands before a request. `body_at` is where the request itself begins in its frame."""
+
+    @property
+    def api_key(self) -> int: ...
+    @property
+    def api_version(self) -> int: ...
+    @property
+    def correlation_id(self) -> int: ...
+    @property
+    def client_id(self) -> str | None: ...
+    @property
+    def body_at(self) -> int: ...
+
+def read_request_header(frame: Buffer) -> RequestHead:
+    """The header of a request frame, whose version follows from the API's (KIP-511, KIP-482).
+
+    An API or a version that nobody knows has one too, so that it can be refused by name; for an
+    unknown API `body_at` may point at the tagged fields. Raises MalformedMessage.
+    """
+
+def decode_message(cls: type[_Message], data: Buffer, version: int, at: int = 0) -> _Message:
+    """The message of class `cls` (from `protocol.messages`) that begins at `at`, in `version`.
+
+    Fields that the version lacks have their defaults. `records` are slices of `data` without a copy
+    if it is a `Buf`; all else is copied. Bytes behind the message are ignored, as Kafka does. Raises
+    MalformedMessage: for a string that is not UTF-8 and for an unknown version as well.
+    """
+
+def encode_message(msg: object, version: int) -> bytes:
+    """The bytes of a message in `version`, without a header.
+
+    A field that the version lacks is dropped if Kafka calls it ignorable, and must be at its default
+    otherwise. `records` may be a `Buf`, `bytes` or a list of them, to be joined. Raises
+    UnencodableMessage, also for values of a wrong type.
+    """
+
+def encode_request(msg: object, version: int, correlation_id: int, client_id: str | None) -> bytes:
+    """The frame of a request: length, header, message. Raises like `encode_message`."""
+
+def encode_response(msg: object, version: int, correlation_id: int) -> list[bytes | Buf]:
+    """The frame of a response, in pieces to be written one after the other.
+
+    Records of 4 KiB and more (each element, if they are a list) are pieces of their own and not
+    copied; everything else is `bytes`. Raises like `encode_message`.
+    """
+
+def response_header_version(cls: type[object], version: int) -> int:
+    """The version of the header before a response: 1 if flexible, but always 0 for ApiVersions."""
+
+@final
+class Frames:
+    """Splits what a connection receives into frames; made for `asyncio.BufferedProtocol`.
+
+    Frames that are read together share a block of 64 KiB at most; a larger frame gets memory of
+    exactly its size as soon as its length is known, and the next reads go straight into it.
+    """
+
+    def __init__(self, max_frame_bytes: int) -> None: ...
+    def get_buffer(self, size_hint: int) -> Self:
+        """An object whose writable buffer, never empty, is where the next bytes go: this one.
+
+        The memory is not initialised, and it is written between `get_buffer` and `received` only:
+        afterwards it belongs to frames that others read.
+        """
+
+    def received(self, count: int) -> list[Buf]:
+        """The frames, without their lengths, that `count` bytes written to the buffer complete.
+
+        Raises FrameTooLarge before anything is reserved; the connection cannot be read further then,
+        and frames completed by the same bytes are lost.
+        """
+
+    def __len__(self) -> int:
+        """The size of the room for the next read."""
+
+    def __buffer__(self, flags: int, /) -> memoryview: ...

@@ -3,8 +3,8 @@
 Everything here is the native codec's own function; the contract is in `automq._native`.
 """
 
-from automq._native import FrameTooLarge as FrameTooLarge
 from automq._native import Frames as Frames
+from automq._native import FrameTooLarge as FrameTooLarge
 from automq._native import MalformedMessage as MalformedMessage
 from automq._native import RequestHead as RequestHead
 from automq._native import UnencodableMessage as UnencodableMessage
