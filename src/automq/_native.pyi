@@ -4,7 +4,7 @@ Payloads cross as `Buf`: shared, never copied. This file is the contract and car
 """
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, Self, TypeVar, final
 
@@ -887,6 +887,14 @@ class BlobStore:
     @staticmethod
     def local(path: str) -> BlobStore:
         """The directory `path`, made if need be. Blocks while it opens it; raises BlobError."""
+
+    @staticmethod
+    def s3(bucket: str, prefix: str, timeout_ms: int, options: Mapping[str, str]) -> BlobStore:
+        """An S3-compatible store; sends nothing yet. `timeout_ms` is for a request without a body.
+
+        `options` are those of the `object_store` crate (`aws_region`, `aws_endpoint`, ...), keys
+        and tokens among them. Raises BlobError.
+        """
 
     def fileno(self) -> int:
         """Readable when completions wait: written once when the queue stops being empty."""

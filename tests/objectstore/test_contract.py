@@ -1,14 +1,11 @@
 """What every object store keeps: the same tests on all of them."""
 
 import asyncio
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
 from automq._native import Buf
-from automq.objectstore import AlreadyExists, Corrupt, NotFound, ObjectStore, open_store
-from automq.world import system_world
+from automq.objectstore import AlreadyExists, Corrupt, NotFound, ObjectStore
 
 UNUSUAL_KEYS = [
     "a b/c+d",
@@ -20,14 +17,6 @@ UNUSUAL_KEYS = [
     "back\\slash/*[x]{y}|z^`",
     "x" * 255,
 ]
-
-
-@pytest.fixture(params=["file", "memory"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
-    uri = {"file": f"file://{tmp_path}/store", "memory": "memory://"}[request.param]
-    opened = open_store(uri, system_world())
-    yield opened
-    await opened.close()
 
 
 async def keys(store: ObjectStore, prefix: str = "", after: str | None = None) -> list[str]:
@@ -124,8 +113,17 @@ async def test_deleting_what_is_not_there_is_fine(store: ObjectStore) -> None:
     assert await keys(store) == []
 
 
-async def test_many_objects_are_deleted_together(store: ObjectStore) -> None:
-    names = [f"many/{number:04}" for number in range(1050)]
+async def test_many_objects_are_listed_and_deleted_together(store: ObjectStore) -> None:
+    await _fill_list_and_delete(store, 40)
+
+
+@pytest.mark.long
+async def test_more_objects_than_a_request_takes_are_listed_and_deleted(store: ObjectStore) -> None:
+    await _fill_list_and_delete(store, 1_050)
+
+
+async def _fill_list_and_delete(store: ObjectStore, objects: int) -> None:
+    names = [f"many/{number:05}" for number in range(objects)]
     await asyncio.gather(*(store.put(name, [b"x"]) for name in names))
     assert await keys(store, "many/") == names
     await store.delete_many(names[1:])

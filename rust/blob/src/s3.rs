@@ -1,9 +1,313 @@
-//! S3-compatible stores.
-use crate::{Error, Op, Reply};
-#[derive(Debug)]
-pub struct S3;
-impl S3 {
-    pub(crate) async fn run(&self, _op: Op) -> Result<Reply, Error> {
-        Err(Error::new(crate::Kind::Invalid, ""))
+//! S3-compatible stores, by the `object_store` crate.
+//!
+//! Invariant: a create is one request, sent once: the crate's retries are off, and its connector is
+//! wrapped (`seen`) so that the status of every refusal is known. The crate alone would report 409
+//! (nobody won yet) as a lost race.
+//!
+//! Bodies are sent as UNSIGNED-PAYLOAD and in pieces: never joined, never hashed here.
+
+mod seen;
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests;
+mod verdict;
+
+use std::collections::HashMap;
+use std::fmt;
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream;
+use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use object_store::path::Path;
+use object_store::{
+    ClientOptions, GetResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutPayload, RetryConfig,
+};
+use tokio::time::timeout;
+
+use crate::{Error, Info, Kind, Op, Reply};
+use seen::SeenConnector;
+use verdict::{create_failed, failed};
+
+/// Above this an object is uploaded in parts, so that a lost connection costs one part.
+const MULTIPART_BYTES: u64 = 100 << 20;
+const PART_BYTES: usize = 16 << 20;
+const PARTS_INFLIGHT_MAX: usize = 4;
+const PART_RETRIES_MAX: usize = 4;
+/// A body gets a second more for each of these.
+const BYTES_PER_S_MIN: u64 = 1 << 20;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What names a store and how to reach it.
+#[derive(Clone)]
+pub struct Config {
+    pub bucket: String,
+    /// In front of every key; "" or without a leading or trailing '/'.
+    pub prefix: String,
+    /// How long a request may take that moves no body.
+    pub timeout: Duration,
+    /// The crate's own keys (`aws_region`, `aws_endpoint`, `aws_secret_access_key`, ...).
+    pub options: HashMap<String, String>,
+}
+
+/// Never shows the options: there are secrets in them.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "s3://{}/{}", self.bucket, self.prefix)
     }
+}
+
+/// The store in one bucket, below one prefix.
+#[derive(Debug)]
+pub struct S3 {
+    config: Config,
+    store: AmazonS3,
+    /// The same, but repeating the parts of an upload: the only requests repeated here.
+    parts: AmazonS3,
+}
+
+impl S3 {
+    /// Makes the clients; nothing is sent yet.
+    pub fn new(config: Config) -> Result<Self, Error> {
+        let store = client(&config, 0)?;
+        let parts = client(&config, PART_RETRIES_MAX)?;
+        Ok(Self { config, store, parts })
+    }
+
+    pub(crate) async fn run(&self, op: Op) -> Result<Reply, Error> {
+        match op {
+            Op::Put { key, data } => self.put(&key, data).await.map(|()| Reply::Done),
+            Op::Create { key, data } => self.create(&key, data).await.map(|()| Reply::Done),
+            Op::Get { key } => self.get(&key).await.map(Reply::Data),
+            Op::GetRanges { key, ranges } => {
+                self.get_ranges(&key, &ranges).await.map(Reply::Ranges)
+            }
+            Op::Head { key } => self.head(&key).await.map(Reply::Info),
+            Op::List { prefix, after, page } => self.list(&prefix, after, page).await,
+            Op::Delete { keys } => self.delete(&keys).await.map(|()| Reply::Done),
+        }
+    }
+
+    async fn create(&self, key: &str, data: Vec<Bytes>) -> Result<(), Error> {
+        let path = self.path(key)?;
+        let body = PutPayload::from_iter(data);
+        let patience = self.patience(body.content_length() as u64);
+        let put = self.store.put_opts(&path, body, PutMode::Create.into());
+        match timeout(patience, put).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(e)) => Err(create_failed(&e)),
+            Err(_) => Err(Error::new(Kind::OutcomeUnknown, no_answer(patience))),
+        }
+    }
+
+    async fn put(&self, key: &str, data: Vec<Bytes>) -> Result<(), Error> {
+        let path = self.path(key)?;
+        let size: u64 = data.iter().map(|piece| piece.len() as u64).sum();
+        if size > MULTIPART_BYTES {
+            return self.put_in_parts(&path, data).await;
+        }
+        let body = PutPayload::from_iter(data);
+        self.within(size, self.store.put(&path, body)).await.map(|_| ())
+    }
+
+    async fn put_in_parts(&self, path: &Path, data: Vec<Bytes>) -> Result<(), Error> {
+        let mut upload = self.within(0, self.parts.put_multipart(path)).await?;
+        let sent = self.send_parts(&mut upload, data).await;
+        if sent.is_err() {
+            // Best effort: what stays is removed by the bucket's rule for incomplete uploads.
+            let _ = timeout(self.config.timeout, upload.abort()).await;
+        }
+        sent
+    }
+
+    async fn send_parts(
+        &self,
+        upload: &mut Box<dyn MultipartUpload>,
+        data: Vec<Bytes>,
+    ) -> Result<(), Error> {
+        let patience = (PART_RETRIES_MAX * PARTS_INFLIGHT_MAX * PART_BYTES) as u64;
+        let mut parts = Vec::new();
+        for part in cut(data, PART_BYTES) {
+            parts.push(self.within(patience, upload.put_part(part)));
+        }
+        let mut sending = stream::iter(parts).buffer_unordered(PARTS_INFLIGHT_MAX);
+        while let Some(sent) = sending.next().await {
+            sent?;
+        }
+        drop(sending);
+        // After a lost answer the upload is unknown (404) and the object there: a put is repeated.
+        self.within(0, upload.complete()).await.map(|_| ()).map_err(|e| match e.kind {
+            Kind::NotFound => Error::new(Kind::OutcomeUnknown, e.message),
+            _ => e,
+        })
+    }
+
+    async fn get(&self, key: &str) -> Result<Bytes, Error> {
+        let path = self.path(key)?;
+        let answer = self.within(0, self.store.get(&path)).await?;
+        self.read_body(answer).await
+    }
+
+    /// Reads as long as something comes.
+    async fn read_body(&self, answer: GetResult) -> Result<Bytes, Error> {
+        let size = (answer.range.end - answer.range.start) as usize;
+        let mut whole = Vec::with_capacity(size);
+        let mut body = answer.into_stream();
+        while let Some(piece) = self.within_chunk(body.next()).await? {
+            let piece = piece.map_err(|e| failed(&e))?;
+            whole.extend_from_slice(&piece);
+        }
+        if whole.len() != size {
+            let why = format!("the answer ended after {} of {size} bytes", whole.len());
+            return Err(Error::new(Kind::Unavailable, why));
+        }
+        Ok(whole.into())
+    }
+
+    async fn get_ranges(&self, key: &str, ranges: &[(u64, u64)]) -> Result<Vec<Bytes>, Error> {
+        let path = self.path(key)?;
+        let size: u64 = ranges.iter().map(|(start, end)| end - start).sum();
+        let asked: Vec<_> = ranges.iter().map(|&(start, end)| start..end).collect();
+        let bodies = self.within(size, self.store.get_ranges(&path, &asked)).await?;
+        for (&(start, end), body) in ranges.iter().zip(&bodies) {
+            if body.len() as u64 != end - start {
+                let why = format!("asked for [{start}, {end}), got {} bytes", body.len());
+                return Err(Error::new(Kind::Corrupt, why));
+            }
+        }
+        Ok(bodies)
+    }
+
+    async fn head(&self, key: &str) -> Result<Info, Error> {
+        let path = self.path(key)?;
+        let meta = self.within(0, self.store.head(&path)).await?;
+        Ok(self.info(&meta))
+    }
+
+    async fn list(
+        &self,
+        prefix: &str,
+        after: Option<String>,
+        page: Option<String>,
+    ) -> Result<Reply, Error> {
+        let whole = self.full(prefix);
+        let options = PaginatedListOptions {
+            offset: after.filter(|_| page.is_none()).map(|key| self.full(&key)),
+            page_token: page,
+            ..Default::default()
+        };
+        let listing = self.store.list_paginated(Some(&whole), options);
+        let listed = self.within(0, listing).await?;
+        let objects = listed.result.objects.iter().map(|meta| self.info(meta)).collect();
+        Ok(Reply::Page { objects, next: listed.page_token })
+    }
+
+    async fn delete(&self, keys: &[String]) -> Result<(), Error> {
+        let paths: Vec<Path> = keys.iter().map(|key| self.path(key)).collect::<Result<_, _>>()?;
+        if let [path] = &paths[..] {
+            return match self.within(0, self.store.delete(path)).await {
+                Err(e) if e.kind != Kind::NotFound => Err(e),
+                _ => Ok(()),
+            };
+        }
+        let mut deleted = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
+        while let Some(one) = self.within_chunk(deleted.next()).await? {
+            match one.map_err(|e| failed(&e)) {
+                Err(e) if e.kind != Kind::NotFound => return Err(e),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    async fn within<T>(
+        &self,
+        body_bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Error> {
+        let patience = self.patience(body_bytes);
+        match timeout(patience, request).await {
+            Ok(answer) => answer.map_err(|e| failed(&e)),
+            Err(_) => Err(Error::new(Kind::Unavailable, no_answer(patience))),
+        }
+    }
+
+    async fn within_chunk<T>(&self, chunk: impl Future<Output = T>) -> Result<T, Error> {
+        let patience = self.config.timeout;
+        timeout(patience, chunk)
+            .await
+            .map_err(|_| Error::new(Kind::Unavailable, no_answer(patience)))
+    }
+
+    fn patience(&self, body_bytes: u64) -> Duration {
+        self.config.timeout + Duration::from_secs(body_bytes / BYTES_PER_S_MIN)
+    }
+
+    fn full(&self, key: &str) -> String {
+        if self.config.prefix.is_empty() {
+            key.to_owned()
+        } else {
+            format!("{}/{key}", self.config.prefix)
+        }
+    }
+
+    fn path(&self, key: &str) -> Result<Path, Error> {
+        Path::parse(self.full(key)).map_err(|e| Error::new(Kind::Invalid, e.to_string()))
+    }
+
+    fn info(&self, meta: &ObjectMeta) -> Info {
+        let path = meta.location.as_ref();
+        let key = path.strip_prefix(&self.full("")).unwrap_or(path).to_owned();
+        let modified_ms = meta.last_modified.timestamp_millis();
+        Info { key, size_bytes: meta.size, modified_ms }
+    }
+}
+
+fn client(config: &Config, retries_max: usize) -> Result<AmazonS3, Error> {
+    let bad = |e: object_store::Error| Error::new(Kind::Invalid, e.to_string());
+    let retries = RetryConfig { max_retries: retries_max, ..Default::default() };
+    let mut options = ClientOptions::new()
+        .with_timeout_disabled() // `patience` grows with the body; theirs does not.
+        .with_connect_timeout(CONNECT_TIMEOUT);
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(&config.bucket)
+        .with_unsigned_payload(true)
+        .with_conditional_put(S3ConditionalPut::ETagMatch)
+        .with_disable_tagging(true)
+        .with_retry(retries)
+        .with_http_connector(SeenConnector);
+    for (name, value) in &config.options {
+        let key: AmazonS3ConfigKey = name.parse().map_err(bad)?;
+        if let AmazonS3ConfigKey::Client(client_key) = key {
+            options = options.with_config(client_key, value);
+        } else {
+            builder = builder.with_config(key, value);
+        }
+    }
+    builder.with_client_options(options).build().map_err(bad)
+}
+
+fn no_answer(patience: Duration) -> String {
+    format!("no answer within {} ms", patience.as_millis())
+}
+
+/// The same bytes in parts of `size` (the last is smaller), without copying any.
+fn cut(data: Vec<Bytes>, size: usize) -> Vec<PutPayload> {
+    let (mut parts, mut part, mut room) = (Vec::new(), Vec::new(), size);
+    for mut piece in data {
+        while piece.len() >= room {
+            part.push(piece.split_to(room));
+            parts.push(PutPayload::from_iter(std::mem::take(&mut part)));
+            room = size;
+        }
+        room -= piece.len();
+        part.push(piece);
+    }
+    if room < size {
+        parts.push(PutPayload::from_iter(part));
+    }
+    parts
 }

@@ -1,10 +1,13 @@
 //! Binding of `automq-blob`.
 
+use std::collections::HashMap;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use automq_blob::local::LocalDir;
+use automq_blob::s3::{Config, S3};
 use automq_blob::{Backend, Error, Info, Op, Reply, Store};
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
@@ -29,6 +32,20 @@ impl BlobStore {
     #[staticmethod]
     fn local(py: Python<'_>, path: PathBuf) -> PyResult<Self> {
         let open = || Store::new(Backend::Local(Arc::new(LocalDir::open(&path)?)));
+        Ok(Self { store: py.detach(open).map_err(raise)? })
+    }
+
+    #[staticmethod]
+    fn s3(
+        py: Python<'_>,
+        bucket: String,
+        prefix: String,
+        timeout_ms: u64,
+        options: HashMap<String, String>,
+    ) -> PyResult<Self> {
+        let timeout = Duration::from_millis(timeout_ms);
+        let open =
+            || Store::new(Backend::S3(S3::new(Config { bucket, prefix, timeout, options })?));
         Ok(Self { store: py.detach(open).map_err(raise)? })
     }
 

@@ -9,79 +9,105 @@ from automq.objectstore.store import ObjectInfo, Pieces, check_key, check_prefix
 from automq.world import Clock
 
 
-class MemoryStore:
-    """An `ObjectStore` in a dict. Each call is atomic: no await between look and write."""
+class Objects:
+    """What a store holds, and what each operation does to it at once. Raises as a store does."""
 
-    def __init__(self, clock: Clock, name: str = "memory://") -> None:
+    def __init__(self, clock: Clock, name: str) -> None:
         self._clock = clock
         self._name = name
-        self._objects: dict[str, tuple[Buf, int]] = {}
+        self._by_key: dict[str, tuple[Buf, int]] = {}
         self._order: list[bytes] = []
 
-    @property
-    def name(self) -> str:
-        return self._name
-
-    async def put(self, key: str, data: Pieces) -> None:
-        self._write(key, data)
-
-    async def put_if_absent(self, key: str, data: Pieces) -> None:
+    def put(self, key: str, data: Pieces) -> None:
         check_key(key)
-        if key in self._objects:
+        if key not in self._by_key:
+            insort(self._order, key.encode())
+        self._by_key[key] = (Buf(b"".join(map(bytes, data))), self._clock.now_ms())
+
+    def create(self, key: str, data: Pieces) -> None:
+        if key in self._by_key:
             raise AlreadyExists("create", self._name, key, "the key has an object")
-        self._write(key, data)
+        self.put(key, data)
 
-    async def get(self, key: str) -> Buf:
-        return self._read("get", key)[0]
+    def get(self, key: str) -> Buf:
+        return self._known("get", key)[0]
 
-    async def get_range(self, key: str, start: int, end: int) -> Buf:
-        return (await self.get_ranges(key, [(start, end)]))[0]
-
-    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
+    def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
         for start, end in ranges:
             check_range(start, end)
-        body = self._read("get", key)[0]
+        body = self.get(key)
         for start, end in ranges:
             if end > len(body):
                 why = f"asked for [{start}, {end}) of {len(body)} bytes"
                 raise Corrupt("get", self._name, key, why)
         return [body.slice(start, end) for start, end in ranges]
 
-    async def head(self, key: str) -> ObjectInfo:
-        body, modified_ms = self._read("head", key)
+    def head(self, key: str) -> ObjectInfo:
+        body, modified_ms = self._known("head", key)
         return ObjectInfo(key, len(body), modified_ms)
 
-    async def list(self, prefix: str, *, after: str | None = None) -> AsyncIterator[ObjectInfo]:
+    def delete(self, keys: Iterable[str]) -> None:
+        for key in keys:
+            check_key(key)
+            if self._by_key.pop(key, None) is not None:
+                del self._order[bisect_left(self._order, key.encode())]
+
+    def list(self, prefix: str, after: str | None) -> Sequence[ObjectInfo]:
         check_prefix(prefix)
         start = max(prefix.encode(), b"" if after is None else after.encode() + b"\0")
-        keys = self._order[bisect_left(self._order, start) :]
-        for key in (encoded.decode() for encoded in keys):
+        found = []
+        for encoded in self._order[bisect_left(self._order, start) :]:
+            key = encoded.decode()
             if not key.startswith(prefix):
-                return
-            if key in self._objects:
-                body, modified_ms = self._objects[key]
-                yield ObjectInfo(key, len(body), modified_ms)
+                break
+            found.append(self.head(key))
+        return found
+
+    def _known(self, operation: str, key: str) -> tuple[Buf, int]:
+        check_key(key)
+        if key not in self._by_key:
+            raise NotFound(operation, self._name, key, "no such object")
+        return self._by_key[key]
+
+
+class MemoryStore:
+    """An `ObjectStore` in a dict. Each call is atomic: it ends before anything else runs."""
+
+    def __init__(self, clock: Clock, name: str = "memory://") -> None:
+        self._name = name
+        self._objects = Objects(clock, name)
+
+    @property
+    def name(self) -> str:
+        return self._name
+
+    async def put(self, key: str, data: Pieces) -> None:
+        self._objects.put(key, data)
+
+    async def put_if_absent(self, key: str, data: Pieces) -> None:
+        self._objects.create(key, data)
+
+    async def get(self, key: str) -> Buf:
+        return self._objects.get(key)
+
+    async def get_range(self, key: str, start: int, end: int) -> Buf:
+        return self._objects.get_ranges(key, [(start, end)])[0]
+
+    async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
+        return self._objects.get_ranges(key, ranges)
+
+    async def head(self, key: str) -> ObjectInfo:
+        return self._objects.head(key)
+
+    async def list(self, prefix: str, *, after: str | None = None) -> AsyncIterator[ObjectInfo]:
+        for known in self._objects.list(prefix, after):
+            yield known
 
     async def delete(self, key: str) -> None:
-        check_key(key)
-        if self._objects.pop(key, None) is not None:
-            del self._order[bisect_left(self._order, key.encode())]
+        self._objects.delete([key])
 
     async def delete_many(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            await self.delete(key)
+        self._objects.delete(keys)
 
     async def close(self) -> None:
-        """Nothing to let go of: the objects stay for whoever opens the store again in a test."""
-
-    def _write(self, key: str, data: Pieces) -> None:
-        check_key(key)
-        if key not in self._objects:
-            insort(self._order, key.encode())
-        self._objects[key] = (Buf(b"".join(map(bytes, data))), self._clock.now_ms())
-
-    def _read(self, operation: str, key: str) -> tuple[Buf, int]:
-        check_key(key)
-        if key not in self._objects:
-            raise NotFound(operation, self._name, key, "no such object")
-        return self._objects[key]
+        """Nothing to let go of: the objects stay with this value."""

@@ -1,0 +1,42 @@
+use super::*;
+
+fn joined(parts: &[PutPayload]) -> Vec<u8> {
+    parts.iter().flat_map(|part| part.iter()).flatten().copied().collect()
+}
+
+#[test]
+fn parts_are_of_one_size_but_the_last_and_keep_the_bytes() {
+    for (sizes, part, wanted) in [
+        (vec![10, 10, 10], 7, vec![7, 7, 7, 7, 2]),
+        (vec![14], 7, vec![7, 7]),
+        (vec![3, 4, 1], 7, vec![7, 1]),
+        (vec![0, 7, 0], 7, vec![7]),
+        (vec![], 7, vec![]),
+    ] {
+        let data: Vec<Bytes> = sizes.iter().map(|&n| Bytes::from(vec![n as u8; n])).collect();
+        let whole: Vec<u8> = data.iter().flatten().copied().collect();
+        let parts = cut(data, part);
+        let lengths: Vec<usize> = parts.iter().map(PutPayload::content_length).collect();
+        assert_eq!(lengths, wanted, "{sizes:?}");
+        assert_eq!(joined(&parts), whole);
+    }
+}
+
+#[test]
+fn a_configuration_does_not_show_its_secrets() {
+    let options = [("aws_secret_access_key".to_owned(), "hush".to_owned())].into();
+    let config =
+        Config { bucket: "b".into(), prefix: "p".into(), timeout: Duration::from_secs(1), options };
+    assert_eq!(format!("{config:?}"), "s3://b/p");
+}
+
+#[test]
+fn an_option_that_the_client_does_not_know_is_refused() {
+    let config = Config {
+        bucket: "b".into(),
+        prefix: String::new(),
+        timeout: Duration::from_secs(1),
+        options: [("aws_regoin".to_owned(), "x".to_owned())].into(),
+    };
+    assert_eq!(S3::new(config).unwrap_err().kind, Kind::Invalid);
+}

@@ -1,0 +1,54 @@
+"""Stores to test on: one of each kind, and a real S3 server (moto's) for the whole run."""
+
+import urllib.request
+from collections.abc import AsyncIterator, Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from automq.objectstore import ObjectStore, open_store
+from automq.objectstore.simulated import SimulatedStore
+from automq.objectstore.uri import Credentials
+from automq.world import system_world
+
+BUCKET = "automq-tests"
+KEYS = Credentials("AKIATEST", "not a secret")
+_numbers = count()
+
+
+@pytest.fixture(scope="session")
+def s3_endpoint() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    endpoint = f"http://{host}:{port}"
+    request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
+    with urllib.request.urlopen(request):
+        pass
+    yield endpoint
+    server.stop()
+
+
+@pytest.fixture
+def s3_uri(s3_endpoint: str) -> str:
+    """A fresh prefix in the bucket."""
+    return f"s3://{BUCKET}/run/{next(_numbers)}?endpoint={s3_endpoint}&allow_http=true"
+
+
+@pytest.fixture(params=["file", "memory", "simulated", "s3"])
+async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+    opened: ObjectStore
+    match request.param:
+        case "file":
+            opened = open_store(f"file://{tmp_path}/store", system_world())
+        case "s3":
+            uri = request.getfixturevalue("s3_uri")
+            opened = open_store(uri, system_world(), credentials=KEYS)
+        case "simulated":
+            opened = SimulatedStore(system_world())
+        case _:
+            opened = open_store("memory://", system_world())
+    yield opened
+    await opened.close()

@@ -1,0 +1,214 @@
+"""What is repeated, how long, how loud, and what never is."""
+
+import asyncio
+import logging
+
+import pytest
+
+from automq.objectstore import (
+    AlreadyExists,
+    Corrupt,
+    Denied,
+    NotFound,
+    OutcomeUnknown,
+    StoreError,
+    Throttled,
+    TryAgain,
+    Unavailable,
+)
+from automq.objectstore.retry import BACKOFF_MAX_MS, RetryBudget, Retrying
+from automq.objectstore.simulated import Effect, Fault, SimulatedStore
+
+from .virtual import run, virtual_world
+
+
+def make(seed: int = 0) -> tuple[SimulatedStore, Retrying]:
+    world = virtual_world(seed)
+    store = SimulatedStore(world)
+    return store, Retrying(store, world)
+
+
+def elapsed_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+@pytest.mark.parametrize("error", [Unavailable, Throttled, Denied, TryAgain, OutcomeUnknown])
+def test_a_failed_put_is_repeated_until_it_works(error: type[StoreError]) -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL, times=20, error=error))
+        await retrying.put("a", [b"x"])
+        assert store.calls == [("put", "a")] * 21
+        assert bytes(await retrying.get("a")) == b"x"
+
+    run(story())
+
+
+def test_ten_minutes_of_outage_are_waited_out() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL, times=None))
+        asyncio.get_running_loop().call_later(600, store.heal)
+        await retrying.put("a", [b"x"])
+        assert 600 <= elapsed_s() <= 600 + BACKOFF_MAX_MS / 1000
+        assert len(store.calls) < 300
+
+    run(story())
+
+
+def test_a_create_is_sent_once_whatever_happens() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.LOSE_ANSWER))
+        with pytest.raises(OutcomeUnknown):
+            await retrying.put_if_absent("a", [b"x"])
+        assert store.calls == [("create", "a")]
+
+    run(story())
+
+
+def test_a_create_whose_answer_was_lost_is_settled_by_what_is_stored() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.LOSE_ANSWER))
+        with pytest.raises(AlreadyExists):
+            await retrying.create_until_settled("a", [b"my nonce"])
+        assert bytes(await store.get("a")) == b"my nonce"
+
+    run(story())
+
+
+def test_a_create_that_is_applied_late_never_becomes_two() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.APPLY_LATE, wait_ms=(5_000, 5_000)))
+        await retrying.create_until_settled("a", [b"mine"])
+        await asyncio.sleep(10)
+        assert bytes(await store.get("a")) == b"mine"
+
+    run(story())
+
+
+def test_answers_are_not_repeated() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        await store.put("a", [b"x"])
+        with pytest.raises(NotFound):
+            await retrying.get("b")
+        with pytest.raises(Corrupt):
+            await retrying.get_range("a", 0, 2)
+        with pytest.raises(AlreadyExists):
+            await retrying.create_until_settled("a", [b"y"])
+        assert len(store.calls) == 4
+        assert elapsed_s() < 0.01
+
+    run(story())
+
+
+def test_a_deadline_ends_with_the_last_failure() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL, times=None, error=Throttled))
+        with pytest.raises(Throttled):
+            await retrying.within(10_000).get("a")
+        assert 4 < elapsed_s() <= 10
+
+    run(story())
+
+
+def test_a_cancelled_call_stops_repeating() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL, times=None))
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(30):
+                await retrying.put("a", [b"x"])
+        asked = len(store.calls)
+        await asyncio.sleep(60)
+        assert len(store.calls) == asked
+
+    run(story())
+
+
+def test_a_listing_that_breaks_goes_on_where_it_was() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        for key in "abc":
+            await store.put(key, [b"x"])
+        found = []
+        async for known in retrying.list(""):
+            found.append(known.key)
+            store.inject(Fault(Effect.FAIL, frozenset({"list"})))
+        assert found == ["a", "b", "c"]
+
+    run(story())
+
+
+def test_a_listing_that_cannot_begin_is_repeated() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        await store.put("a", [b"x"])
+        store.inject(Fault(Effect.FAIL, frozenset({"list"}), times=3))
+        assert [known.key async for known in retrying.list("")] == ["a"]
+        assert store.calls.count(("list", "")) == 4
+
+    run(story())
+
+
+def test_an_outage_is_told_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL, times=None))
+        asyncio.get_running_loop().call_later(60, store.heal)
+        await asyncio.gather(*(retrying.put(f"a/{n}", [b"x"]) for n in range(50)))
+        await retrying.get("a/1")
+
+    with caplog.at_level(logging.INFO):
+        run(story())
+    told = [record.getMessage() for record in caplog.records if "store" in record.getMessage()]
+    assert len(told) == 2
+    assert told[0].startswith("object store fails, repeating until it works: put 'a/")
+    assert told[1].startswith("object store works again after 6")
+
+
+def test_one_lost_request_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL))
+        await retrying.put("a", [b"x"])
+
+    run(story())
+    assert not caplog.records
+
+
+def test_many_failing_calls_spend_the_budget_and_slow_down() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.FAIL, times=None))
+        calls = [asyncio.ensure_future(retrying.get(f"a/{n}")) for n in range(200)]
+        await asyncio.sleep(2)
+        assert len(store.calls) <= 200 + 100
+        for call in calls:
+            call.cancel()
+        await asyncio.gather(*calls, return_exceptions=True)
+
+    run(story())
+
+
+def test_successes_earn_retries_back() -> None:
+    budget = RetryBudget()
+    spent = sum(budget.spend() for _ in range(1_000))
+    assert spent == 100
+    for _ in range(11):
+        budget.earn()
+    assert [budget.spend(), budget.spend()] == [True, False]
+
+
+def test_the_same_seed_waits_the_same() -> None:
+    async def story() -> float:
+        store, retrying = make(seed=7)
+        store.inject(Fault(Effect.FAIL, times=9))
+        await retrying.put("a", [b"x"])
+        return elapsed_s()
+
+    assert run(story()) == run(story())
