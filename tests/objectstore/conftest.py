@@ -14,7 +14,6 @@ from automq.objectstore.uri import Credentials
 from automq.world import system_world
 
 BUCKET = "automq-tests"
-KEYS = Credentials("AKIATEST", "not a secret")
 _numbers = count()
 
 
@@ -31,6 +30,11 @@ def s3_endpoint() -> Iterator[str]:
     server.stop()
 
 
+@pytest.fixture(scope="session")
+def s3_keys() -> Credentials:
+    return Credentials("AKIATEST", "not a secret")
+
+
 @pytest.fixture
 def s3_uri(s3_endpoint: str) -> str:
     """A fresh prefix in the bucket."""
@@ -38,14 +42,16 @@ def s3_uri(s3_endpoint: str) -> str:
 
 
 @pytest.fixture(params=["file", "memory", "simulated", "s3"])
-async def store(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[ObjectStore]:
+async def store(
+    request: pytest.FixtureRequest, tmp_path: Path, s3_keys: Credentials
+) -> AsyncIterator[ObjectStore]:
     opened: ObjectStore
     match request.param:
         case "file":
             opened = open_store(f"file://{tmp_path}/store", system_world())
         case "s3":
             uri = request.getfixturevalue("s3_uri")
-            opened = open_store(uri, system_world(), credentials=KEYS)
+            opened = open_store(uri, system_world(), credentials=s3_keys)
         case "simulated":
             opened = SimulatedStore(system_world())
         case _:

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import random
 
 import pytest
 
@@ -18,12 +19,16 @@ from automq.objectstore import (
 )
 from automq.objectstore.retry import BACKOFF_MAX_MS, RetryBudget, Retrying
 from automq.objectstore.simulated import Effect, Fault, SimulatedStore
+from automq.world import World
+from support.virtual_time import LoopClock, run_virtual
 
-from .virtual import run, virtual_world
+
+def seeded_world(seed: int = 0) -> World:
+    return World(clock=LoopClock(), chance=random.Random(seed))
 
 
 def make(seed: int = 0) -> tuple[SimulatedStore, Retrying]:
-    world = virtual_world(seed)
+    world = seeded_world(seed)
     store = SimulatedStore(world)
     return store, Retrying(store, world)
 
@@ -41,7 +46,7 @@ def test_a_failed_put_is_repeated_until_it_works(error: type[StoreError]) -> Non
         assert store.calls == [("put", "a")] * 21
         assert bytes(await retrying.get("a")) == b"x"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_ten_minutes_of_outage_are_waited_out() -> None:
@@ -53,7 +58,7 @@ def test_ten_minutes_of_outage_are_waited_out() -> None:
         assert 600 <= elapsed_s() <= 600 + BACKOFF_MAX_MS / 1000
         assert len(store.calls) < 300
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_create_is_sent_once_whatever_happens() -> None:
@@ -64,7 +69,7 @@ def test_a_create_is_sent_once_whatever_happens() -> None:
             await retrying.put_if_absent("a", [b"x"])
         assert store.calls == [("create", "a")]
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_create_whose_answer_was_lost_is_settled_by_what_is_stored() -> None:
@@ -75,7 +80,7 @@ def test_a_create_whose_answer_was_lost_is_settled_by_what_is_stored() -> None:
             await retrying.create_until_settled("a", [b"my nonce"])
         assert bytes(await store.get("a")) == b"my nonce"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_create_that_is_applied_late_never_becomes_two() -> None:
@@ -86,7 +91,7 @@ def test_a_create_that_is_applied_late_never_becomes_two() -> None:
         await asyncio.sleep(10)
         assert bytes(await store.get("a")) == b"mine"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_answers_are_not_repeated() -> None:
@@ -102,7 +107,7 @@ def test_answers_are_not_repeated() -> None:
         assert len(store.calls) == 4
         assert elapsed_s() < 0.01
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_deadline_ends_with_the_last_failure() -> None:
@@ -113,7 +118,7 @@ def test_a_deadline_ends_with_the_last_failure() -> None:
             await retrying.within(10_000).get("a")
         assert 4 < elapsed_s() <= 10
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_cancelled_call_stops_repeating() -> None:
@@ -127,7 +132,7 @@ def test_a_cancelled_call_stops_repeating() -> None:
         await asyncio.sleep(60)
         assert len(store.calls) == asked
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_listing_that_breaks_goes_on_where_it_was() -> None:
@@ -141,7 +146,7 @@ def test_a_listing_that_breaks_goes_on_where_it_was() -> None:
             store.inject(Fault(Effect.FAIL, frozenset({"list"})))
         assert found == ["a", "b", "c"]
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_listing_that_cannot_begin_is_repeated() -> None:
@@ -152,7 +157,7 @@ def test_a_listing_that_cannot_begin_is_repeated() -> None:
         assert [known.key async for known in retrying.list("")] == ["a"]
         assert store.calls.count(("list", "")) == 4
 
-    run(story())
+    run_virtual(story())
 
 
 def test_an_outage_is_told_once_and_its_end_once(caplog: pytest.LogCaptureFixture) -> None:
@@ -164,7 +169,7 @@ def test_an_outage_is_told_once_and_its_end_once(caplog: pytest.LogCaptureFixtur
         await retrying.get("a/1")
 
     with caplog.at_level(logging.INFO):
-        run(story())
+        run_virtual(story())
     told = [record.getMessage() for record in caplog.records if "store" in record.getMessage()]
     assert len(told) == 2
     assert told[0].startswith("object store fails, repeating until it works: put 'a/")
@@ -177,7 +182,7 @@ def test_one_lost_request_is_no_news(caplog: pytest.LogCaptureFixture) -> None:
         store.inject(Fault(Effect.FAIL))
         await retrying.put("a", [b"x"])
 
-    run(story())
+    run_virtual(story())
     assert not caplog.records
 
 
@@ -192,7 +197,7 @@ def test_many_failing_calls_spend_the_budget_and_slow_down() -> None:
             call.cancel()
         await asyncio.gather(*calls, return_exceptions=True)
 
-    run(story())
+    run_virtual(story())
 
 
 def test_successes_earn_retries_back() -> None:
@@ -211,4 +216,4 @@ def test_the_same_seed_waits_the_same() -> None:
         await retrying.put("a", [b"x"])
         return elapsed_s()
 
-    assert run(story()) == run(story())
+    assert run_virtual(story()) == run_virtual(story())

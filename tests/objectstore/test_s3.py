@@ -21,9 +21,8 @@ from automq.objectstore import (
     Unavailable,
     open_store,
 )
+from automq.objectstore.uri import Credentials
 from automq.world import system_world
-
-from .conftest import KEYS
 
 DROP = b""
 
@@ -78,9 +77,9 @@ async def server() -> AsyncIterator[Server]:
 
 
 @pytest.fixture
-async def store(server: Server) -> AsyncIterator[ObjectStore]:
+async def store(server: Server, s3_keys: Credentials) -> AsyncIterator[ObjectStore]:
     uri = f"s3://bucket/p?endpoint=http://127.0.0.1:{server.port}&allow_http=true&timeout_ms=400"
-    opened = open_store(uri, system_world(), credentials=KEYS)
+    opened = open_store(uri, system_world(), credentials=s3_keys)
     yield opened
     await opened.close()
 
@@ -127,14 +126,14 @@ async def test_a_create_that_is_answered_has_won(server: Server, store: ObjectSt
 
 
 async def test_a_create_without_a_connection_was_not_applied(
-    server: Server, store: ObjectStore
+    server: Server, s3_keys: Credentials
 ) -> None:
     free = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = free.sockets[0].getsockname()[1]
     free.close()
     await free.wait_closed()
     uri = f"s3://bucket?endpoint=http://127.0.0.1:{port}&allow_http=true"
-    nowhere = open_store(uri, system_world(), credentials=KEYS)
+    nowhere = open_store(uri, system_world(), credentials=s3_keys)
     with pytest.raises(Unavailable, match="no connection"):
         await nowhere.put_if_absent("k", [b"x"])
     await nowhere.close()
@@ -209,8 +208,8 @@ async def test_a_cancelled_request_is_dropped(server: Server, store: ObjectStore
         await call
 
 
-async def test_an_object_of_many_parts_comes_back_whole(s3_uri: str) -> None:
-    store = open_store(s3_uri, system_world(), credentials=KEYS)
+async def test_an_object_of_many_parts_comes_back_whole(s3_uri: str, s3_keys: Credentials) -> None:
+    store = open_store(s3_uri, system_world(), credentials=s3_keys)
     piece = bytes(range(256)) * (1 << 14)
     await store.put("big", [piece] * 26)
     assert (await store.head("big")).size_bytes == 26 * len(piece)

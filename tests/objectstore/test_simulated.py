@@ -1,18 +1,23 @@
 """The store that fails as told does exactly that."""
 
 import asyncio
+import random
 
 import pytest
 
 from automq.objectstore import AlreadyExists, Denied, NotFound, OutcomeUnknown, Unavailable
 from automq.objectstore.simulated import READS, Effect, Fault, SimulatedStore
+from automq.world import World
+from support.virtual_time import LoopClock, run_virtual
 
-from .virtual import run, virtual_world
+
+def seeded_world(seed: int = 0) -> World:
+    return World(clock=LoopClock(), chance=random.Random(seed))
 
 
 def test_a_failed_call_has_no_effect_and_the_next_works() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         store.inject(Fault(Effect.FAIL, error=Denied))
         with pytest.raises(Denied, match="put 'a'"):
             await store.put("a", [b"x"])
@@ -20,12 +25,12 @@ def test_a_failed_call_has_no_effect_and_the_next_works() -> None:
             await store.get("a")
         await store.put("a", [b"x"])
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_fault_hits_only_what_it_names() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         store.inject(Fault(Effect.FAIL, frozenset({"get"}), key_prefix="meta/", times=None))
         await store.put("meta/1", [b"x"])
         await store.put("data/1", [b"x"])
@@ -33,24 +38,24 @@ def test_a_fault_hits_only_what_it_names() -> None:
         with pytest.raises(Unavailable):
             await store.get("meta/1")
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_lost_answer_has_its_effect() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         store.inject(Fault(Effect.LOSE_ANSWER))
         with pytest.raises(OutcomeUnknown):
             await store.put_if_absent("a", [b"first"])
         with pytest.raises(AlreadyExists):
             await store.put_if_absent("a", [b"second"])
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_late_create_meets_what_was_created_meanwhile() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         store.inject(Fault(Effect.APPLY_LATE, wait_ms=(100, 200)))
         with pytest.raises(OutcomeUnknown):
             await store.put_if_absent("a", [b"first"])
@@ -60,36 +65,36 @@ def test_a_late_create_meets_what_was_created_meanwhile() -> None:
         await asyncio.sleep(1)
         assert bytes(await store.get("a")) == b"second"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_late_create_lands_when_nobody_looks() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         store.inject(Fault(Effect.APPLY_LATE, wait_ms=(100, 200)))
         with pytest.raises(OutcomeUnknown):
             await store.put_if_absent("a", [b"first"])
         await asyncio.sleep(1)
         assert bytes(await store.get("a")) == b"first"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_an_object_can_be_hidden_from_reads() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         await store.put("a", [b"x"])
         store.inject(Fault(Effect.HIDE, READS))
         with pytest.raises(NotFound):
             await store.get("a")
         assert bytes(await store.get("a")) == b"x"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_condition_can_be_ignored_once() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world())
+        store = SimulatedStore(seeded_world())
         await store.put("a", [b"first"])
         store.inject(Fault(Effect.IGNORE_CONDITION))
         await store.put_if_absent("a", [b"second"])
@@ -97,33 +102,33 @@ def test_a_condition_can_be_ignored_once() -> None:
         with pytest.raises(AlreadyExists):
             await store.put_if_absent("a", [b"third"])
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_delayed_call_takes_the_loops_time() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world(), latency_ms=(10, 10))
+        store = SimulatedStore(seeded_world(), latency_ms=(10, 10))
         store.inject(Fault(Effect.DELAY, wait_ms=(5_000, 5_000)))
         await store.put("a", [b"x"])
         assert asyncio.get_running_loop().time() == pytest.approx(5.02)
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_caller_that_is_cancelled_after_the_effect_does_not_undo_it() -> None:
     async def story() -> None:
-        store = SimulatedStore(virtual_world(), latency_ms=(10, 10))
+        store = SimulatedStore(seeded_world(), latency_ms=(10, 10))
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.015):
                 await store.put("a", [b"x"])
         assert bytes(await store.get("a")) == b"x"
 
-    run(story())
+    run_virtual(story())
 
 
 def test_a_healed_store_works_and_half_the_calls_can_fail() -> None:
     async def story(seed: int) -> list[str]:
-        store = SimulatedStore(virtual_world(seed))
+        store = SimulatedStore(seeded_world(seed))
         store.inject(Fault(Effect.FAIL, times=None, probability=0.5))
         outcomes = await asyncio.gather(
             *(store.put(f"a/{n}", [b"x"]) for n in range(100)), return_exceptions=True
@@ -132,7 +137,7 @@ def test_a_healed_store_works_and_half_the_calls_can_fail() -> None:
         await store.put("b", [b"x"])
         return [type(outcome).__name__ for outcome in outcomes]
 
-    outcomes = run(story(1))
+    outcomes = run_virtual(story(1))
     assert 25 < outcomes.count("Unavailable") < 75
-    assert outcomes == run(story(1))
-    assert outcomes != run(story(2))
+    assert outcomes == run_virtual(story(1))
+    assert outcomes != run_virtual(story(2))
