@@ -14,6 +14,9 @@ from automq.protocol import errors
 
 MAX = 2**31 - 1
 
+# Lies in object stores: read for ever.
+GOLDEN = "019401039196070003cd03e802929500000000cd03e89501010202cd03e8919407000102"
+
 
 @dataclass(frozen=True, slots=True)
 class Sent:
@@ -244,6 +247,14 @@ def test_a_snapshot_keeps_aborted_transactions_of_its_own_range_only() -> None:
     second = states.snapshot(aborted_from=2)
     assert len(ProducerStates.load([second]).aborted(0, 9)) == 1
     assert ProducerStates.load([first, second]).snapshot() == states.snapshot()
+
+
+def test_snapshots_of_version_1_are_read() -> None:
+    stored = bytes.fromhex(GOLDEN)
+    states = after(data(0, 0, txn=True), marker(1, coordinator=3), data(2, 1, txn=True))
+    states.trim(1)
+    assert states.snapshot() == stored
+    assert ProducerStates.load([stored]).snapshot() == stored
 
 
 def test_a_snapshot_of_an_unknown_version_is_refused() -> None:

@@ -350,6 +350,41 @@ mod tests {
         assert_eq!(decode_digest(&Digest::new().encode()), Ok(vec![]));
     }
 
+    /// Digests of version 1 lie in object stores: these bytes are read for ever.
+    #[test]
+    fn version_1_is_read() {
+        #[rustfmt::skip]
+        let stored = [
+            1,
+            0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 5, 0, 0, 1, 0, 0, 0, 0, 0,
+            0, 0, 0, 2, 0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0, 3, 1, 0,
+            0, 0, 0, 0, 0, 0, 0, 9, 0, 0, 0, 1, 0, 0, 0, 8, 0, 0, 1, 0, 0, 0, 0, 7,
+            0, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0, 0, 0, 4, 0, 3, 2, 0,
+        ];
+        let batch = DigestEntry {
+            producer_id: 9,
+            base_offset: (1 << 32) + 5,
+            max_timestamp: 1 << 40,
+            last_offset_delta: 2,
+            base_sequence: i32::MAX,
+            coordinator_epoch: -1,
+            producer_epoch: 3,
+            is_transactional: true,
+            marker: None,
+        };
+        assert_eq!(batch.last_sequence(), 1);
+        let marker = DigestEntry {
+            base_offset: (1 << 32) + 8,
+            max_timestamp: (1 << 40) + 7,
+            last_offset_delta: 0,
+            base_sequence: -1,
+            coordinator_epoch: 4,
+            marker: Some(MarkerKind::Abort),
+            ..batch
+        };
+        assert_eq!(decode_digest(&stored), Ok(vec![batch, marker]));
+    }
+
     #[test]
     fn damaged_digests_are_refused() {
         let mut digest = Digest::new();
