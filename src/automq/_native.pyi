@@ -1018,3 +1018,204 @@ class Frames:
         """The size of the room for the next read."""
 
     def __buffer__(self, flags: int, /) -> memoryview: ...
+
+# -- tables
+
+class Columns:
+    """Rows of 64-bit integers, kept by column and delta-coded: how a record carries many rows.
+
+    Immutable; equal when the values are. At most 32 columns.
+    """
+
+    def __init__(self, *columns: list[int]) -> None:
+        """Packs columns of one length. Raises ValueError if they differ in length."""
+
+    @staticmethod
+    def parse(packed: Buffer) -> Columns:
+        """Reads what `packed` gave. Raises ValueError on anything else; never allocates more than
+        a small multiple of the bytes given."""
+
+    @property
+    def packed(self) -> Buf:
+        """The packed bytes, shared."""
+
+    @property
+    def width(self) -> int: ...
+    def column(self, index: int) -> list[int]:
+        """One column. Raises IndexError."""
+
+    def columns(self) -> list[list[int]]: ...
+    def __len__(self) -> int:
+        """How many rows."""
+
+    def __eq__(self, other: object) -> bool: ...
+    def __hash__(self) -> int: ...
+
+class StorageTables:
+    """Streams, objects and who holds which range of what.
+
+    `judge_*` change nothing. The others apply what was judged good, and raise AssertionError where
+    a row does not fit (our own mistake). Column layouts are those of the records that carry them.
+    A located range is (object, start, end, bytes, max_timestamp, object_bytes, index_position,
+    index_bytes).
+    """
+
+    def __init__(self) -> None: ...
+    @property
+    def next_stream(self) -> int: ...
+    @property
+    def next_object(self) -> int: ...
+    def set_bounds(self, next_stream: int, next_object: int) -> None: ...
+    @property
+    def stream_count(self) -> int: ...
+    @property
+    def object_count(self) -> int: ...
+    def create_streams(self, first: int, streams: list[tuple[bytes, int, int]]) -> None:
+        """Each (topic id, partition, kind); ids ascend from `first`."""
+
+    def judge_opens(
+        self, node_id: int, node_epoch: int, streams: list[int], epochs: list[int]
+    ) -> list[tuple[int, int, int, int]]:
+        """For each (code, start, owner node, owner epoch). Codes: 0 free, 1 held by the owner,
+        2 opened so already, 3 stale (start is the current epoch), 4 unknown."""
+
+    def open_streams(self, node_id: int, node_epoch: int, streams: Columns) -> None:
+        """Columns stream, epoch, start."""
+
+    def close_streams(self, streams: Columns) -> None:
+        """Columns stream, epoch, end."""
+
+    def judge_trims(self, streams: list[int], starts: list[int]) -> Columns:
+        """Those (stream, start) that free a range, with starts clamped to the committed end."""
+
+    def trim_streams(self, streams: Columns) -> None: ...
+    def remove_streams(self, streams: Columns) -> None: ...
+    def stream(
+        self, stream: int
+    ) -> tuple[bytes, int, int, bool, int, int, int, int, int, int, int, int] | None:
+        """topic id, partition, kind, open, start, end, epoch, node, node epoch, bytes,
+        cleaned to, delete horizon."""
+
+    def opens(self, stream: int) -> list[tuple[int, int]]:
+        """The leader-epoch history: (epoch, start), ascending."""
+
+    def streams_of_topic(self, topic: bytes) -> list[int]:
+        """Scans all streams."""
+
+    def streams_of_node(self, node_id: int) -> list[int]:
+        """Those the node has open, whatever its epoch. Scans all streams."""
+
+    def prepare_objects(
+        self,
+        first: int,
+        count: int,
+        node_id: int,
+        node_epoch: int,
+        purpose: int,
+        deadline_ms: int,
+    ) -> None: ...
+    def judge_commits(self, commits: list[tuple[int, int, Columns]]) -> list[tuple[bytes, Columns]]:
+        """Judges commits as if applied in turn. Each (owner node, owner epoch, ranges), ranges
+        being stream, epoch, start, end, bytes, max_timestamp with ascending streams.
+
+        Answers a verdict per range (0 taken, 1 already, 2 gone, 3 fenced) and the taken ranges
+        without their epochs. Raises ValueError on what no correct node sends: a gap, an epoch that
+        was never opened, a range of a stream that another node has open.
+        """
+
+    def commit(
+        self,
+        object: int,
+        bytes: int,
+        level: int,
+        index_position: int,
+        index_bytes: int,
+        ranges: Columns,
+    ) -> None: ...
+    def judge_replace(self, removed: Columns, added: Columns) -> list[tuple[int, int]]:
+        """A verdict for each stream: 0 taken, 1 gone, 2 refused. Raises ValueError where what is
+        added does not cover what is removed."""
+
+    def replace(
+        self, removed: Columns, added: Columns, objects: Columns, cleaned: Columns
+    ) -> None: ...
+    def doom(self, objects: Columns) -> None: ...
+    def forget(self, objects: Columns) -> None: ...
+    def prepared(self, limit: int) -> list[int]: ...
+    def unreferenced(self, limit: int) -> list[int]:
+        """Committed objects from which nothing is read any more."""
+
+    def doomed(self, limit: int) -> list[int]: ...
+    def object(self, object: int) -> tuple[int, int, int, int, int, int, int, int, int, int] | None:
+        """state, bytes, level, index position, index bytes, node, node epoch, purpose, deadline,
+        live ranges. States: 0 prepared, 1 committed, 2 doomed."""
+
+    def locate(
+        self, stream: int, offset: int, limit: int
+    ) -> list[tuple[int, int, int, int, int, int, int, int]]:
+        """The ranges of a stream in order, from the one that holds `offset`."""
+
+    def locate_timestamp(
+        self, stream: int, timestamp: int
+    ) -> tuple[int, int, int, int, int, int, int, int] | None:
+        """The first range with a record of this time or later."""
+
+    def dump_streams(
+        self, after: int, limit: int
+    ) -> tuple[list[bytes], Columns, Columns, Columns, int] | None:
+        """topics, streams, opens, large ranges, last id of the slice."""
+
+    def dump_objects(self, after: int, limit: int) -> tuple[Columns, Columns, int] | None:
+        """objects, small ranges, last id of the slice."""
+
+    def load_streams(self, topics: list[bytes], streams: Columns, opens: Columns) -> None: ...
+    def load_objects(self, objects: Columns) -> None: ...
+    def load_ranges(self, ranges: Columns) -> None: ...
+
+class PartitionTables:
+    """The partitions of all topics, 64 bytes each. Topic ids are 16 bytes.
+
+    A row is (replicas, adding, removing, leader, leader epoch, partition epoch, state, moving to,
+    reason, data stream, state stream).
+    """
+
+    def __init__(self) -> None: ...
+    def __len__(self) -> int: ...
+    def count(self, topic: bytes) -> int: ...
+    def create(
+        self, topic: bytes, first: int, partitions: list[tuple[list[int], int, int, int]]
+    ) -> None:
+        """Each (replicas, leader, leader epoch, data stream). Raises AssertionError on a gap."""
+
+    def set(
+        self,
+        topic: bytes,
+        partition: int,
+        replicas: tuple[list[int], list[int], list[int]],
+        leader: int,
+        leader_epoch: int,
+        partition_epoch: int,
+        state: int,
+        moving_to: int,
+        reason: int,
+    ) -> None:
+        """`replicas`: those placed, those being added, those being removed."""
+
+    def set_state_stream(self, topic: bytes, partition: int, stream: int) -> None: ...
+    def remove(self, topic: bytes) -> int: ...
+    def get(
+        self, topic: bytes, partition: int
+    ) -> tuple[list[int], list[int], list[int], int, int, int, int, int, int, int, int] | None: ...
+    def topic(
+        self, topic: bytes
+    ) -> list[tuple[list[int], list[int], list[int], int, int, int, int, int, int, int, int]]: ...
+    def led_by(self, node_id: int) -> list[tuple[bytes, int]]:
+        """(topic id, partition) of those that the node leads. Scans all partitions."""
+
+    def placed_on(self, node_id: int) -> list[tuple[bytes, int]]:
+        """(topic id, partition) of those that list the node. Scans all partitions."""
+
+    def dump(self, after: bytes | None, limit: int) -> tuple[list[bytes], Columns, Columns] | None:
+        """topics, partitions, node ids, for the topics after `after`, until `limit` rows."""
+
+    def load(self, topics: list[bytes], partitions: Columns, nodes: Columns) -> None: ...

@@ -1,0 +1,182 @@
+//! Objects: prepared, committed, doomed, forgotten, in this order and never back.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+
+use crate::ranges::PackedRanges;
+use crate::{Broken, hold};
+
+/// Only a prepared object can be committed; a doomed one never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectState {
+    Prepared = 0,
+    Committed = 1,
+    Doomed = 2,
+}
+
+impl ObjectState {
+    pub fn from_code(code: i64) -> Option<Self> {
+        [Self::Prepared, Self::Committed, Self::Doomed]
+            .into_iter()
+            .find(|state| *state as i64 == code)
+    }
+}
+
+/// Who an object id was given to, and what for. The deadline only says when to doom it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Prepared {
+    pub node_id: i32,
+    pub node_epoch: i64,
+    pub purpose: u8,
+    pub deadline_ms: i64,
+}
+
+/// What is known of an object, and the small ranges it holds.
+#[derive(Debug)]
+pub struct Object {
+    pub id: i64,
+    pub state: ObjectState,
+    pub prepared: Prepared,
+    pub bytes: i64,
+    pub level: u8,
+    pub index_position: i64,
+    pub index_bytes: i64,
+    /// Ranges, small and large, that a stream still reads from here.
+    pub live: u32,
+    pub ranges: PackedRanges,
+}
+
+/// Objects by id, and in slots: streams refer to slots, which take half the room of an id.
+#[derive(Debug, Default)]
+pub struct Objects {
+    slots: Vec<Option<Box<Object>>>,
+    free: Vec<u32>,
+    by_id: BTreeMap<i64, u32>,
+    prepared: BTreeSet<i64>,
+    doomed: BTreeSet<i64>,
+    /// Committed objects from which nothing is read any more: candidates to doom.
+    unreferenced: BTreeSet<i64>,
+}
+
+impl Objects {
+    pub fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub fn get(&self, id: i64) -> Option<&Object> {
+        self.by_id.get(&id).map(|slot| self.at(*slot))
+    }
+
+    pub fn slot(&self, id: i64) -> Option<u32> {
+        self.by_id.get(&id).copied()
+    }
+
+    /// A slot that a stream names is always taken: an object outlives its last range.
+    pub fn at(&self, slot: u32) -> &Object {
+        match &self.slots[slot as usize] {
+            Some(object) => object,
+            None => unreachable!("slot {slot} is free"),
+        }
+    }
+
+    pub fn at_mut(&mut self, slot: u32) -> &mut Object {
+        match &mut self.slots[slot as usize] {
+            Some(object) => object,
+            None => unreachable!("slot {slot} is free"),
+        }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
+    }
+
+    pub fn iter(&self) -> impl Iterator<Item = &Object> {
+        self.by_id.values().map(|slot| self.at(*slot))
+    }
+
+    /// Objects with ids above `id`, by id.
+    pub fn after(&self, id: i64) -> impl Iterator<Item = &Object> {
+        let bounds = (Bound::Excluded(id), Bound::Unbounded);
+        self.by_id.range(bounds).map(|(_, slot)| self.at(*slot))
+    }
+
+    pub fn in_state(&self, state: ObjectState) -> impl Iterator<Item = i64> + '_ {
+        let set = match state {
+            ObjectState::Prepared => &self.prepared,
+            ObjectState::Doomed => &self.doomed,
+            ObjectState::Committed => &self.unreferenced,
+        };
+        set.iter().copied()
+    }
+
+    pub fn insert(&mut self, object: Object) -> Result<u32, Broken> {
+        hold!(!self.by_id.contains_key(&object.id), "object {} is there already", object.id);
+        let (id, state) = (object.id, object.state);
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.slots[slot as usize] = Some(Box::new(object));
+                slot
+            }
+            None => {
+                self.slots.push(Some(Box::new(object)));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.by_id.insert(id, slot);
+        match state {
+            ObjectState::Prepared => self.prepared.insert(id),
+            ObjectState::Doomed => self.doomed.insert(id),
+            ObjectState::Committed => self.unreferenced.insert(id),
+        };
+        Ok(slot)
+    }
+
+    /// From prepared to committed, with nothing read from it yet.
+    pub fn commit(&mut self, id: i64) -> Result<u32, Broken> {
+        hold!(self.prepared.remove(&id), "object {id} is not prepared");
+        self.unreferenced.insert(id);
+        let slot = self.by_id[&id];
+        self.at_mut(slot).state = ObjectState::Committed;
+        Ok(slot)
+    }
+
+    /// Invariant: a doomed object has no range, and no commit of it is accepted any more.
+    pub fn doom(&mut self, id: i64) -> Result<(), Broken> {
+        let Some(slot) = self.slot(id) else {
+            return Err(Broken(format!("object {id} is unknown")));
+        };
+        hold!(self.at(slot).live == 0, "object {id} is still read");
+        hold!(self.at(slot).state != ObjectState::Doomed, "object {id} is doomed already");
+        self.prepared.remove(&id);
+        self.unreferenced.remove(&id);
+        self.doomed.insert(id);
+        self.at_mut(slot).state = ObjectState::Doomed;
+        Ok(())
+    }
+
+    /// Only a doomed object can be forgotten.
+    pub fn forget(&mut self, id: i64) -> Result<(), Broken> {
+        hold!(self.doomed.remove(&id), "object {id} is not doomed");
+        if let Some(slot) = self.by_id.remove(&id) {
+            self.slots[slot as usize] = None;
+            self.free.push(slot);
+        }
+        Ok(())
+    }
+
+    pub fn gain(&mut self, slot: u32) {
+        let object = self.at_mut(slot);
+        object.live += 1;
+        let id = object.id;
+        self.unreferenced.remove(&id);
+    }
+
+    pub fn lose(&mut self, slot: u32) {
+        let object = self.at_mut(slot);
+        object.live -= 1;
+        if object.live == 0 {
+            let id = object.id;
+            self.unreferenced.insert(id);
+        }
+    }
+}
