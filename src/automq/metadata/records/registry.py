@@ -17,11 +17,14 @@ METADATA_VERSION = "metadata.version"
 class UnknownRecord(Exception):
     """A record that this version of automq does not know: the node must not go on."""
 
-    def __init__(self, key: int, version: int) -> None:
+    def __init__(self, key: int, version: int, *, where: str = "") -> None:
+        inside = f"{where}: " if where else ""
         super().__init__(
-            f"record key {key} version {version} is not known to this version of automq: "
+            f"{inside}record key {key} version {version} is not known to this version of automq: "
             "start a newer one"
         )
+        self.key = key
+        self.version = version
 
 
 class RecordTooNew(Exception):

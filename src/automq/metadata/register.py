@@ -1,0 +1,145 @@
+"""The register: create, read, delete. All that the metadata log asks of the world below it."""
+
+import asyncio
+import logging
+from dataclasses import dataclass
+from typing import Protocol
+
+from automq.objectstore.errors import AlreadyExists, NotFound, StoreError
+from automq.objectstore.store import ObjectStore
+from automq.world import World
+
+log = logging.getLogger(__name__)
+
+
+class Unsettled(Exception):
+    """No answer, or none that says what is so. Repeat: a create with the very same bytes."""
+
+
+class Register(Protocol):
+    """Keys that are created once. Each call is one attempt and may raise Unsettled.
+
+    Of any number of creators of a key at most one is answered True. A read that follows a settled
+    create sees it. An attempt whose answer was lost may still take effect, much later.
+    """
+
+    async def create(self, key: str, data: bytes) -> bool:
+        """True: this attempt won. False: the key is there; perhaps an earlier attempt did it."""
+        ...
+
+    async def read(self, key: str) -> bytes | None:
+        """The bytes, or None: absent *now*, which says nothing about attempts on their way."""
+        ...
+
+    async def delete(self, key: str) -> None:
+        """The key is absent afterwards; it may have been before."""
+        ...
+
+
+class ObjectStoreRegister:
+    """A register on an object store that keeps its promise about conditional creates."""
+
+    def __init__(self, store: ObjectStore, prefix: str = "") -> None:
+        self._store = store
+        self._prefix = prefix
+
+    async def create(self, key: str, data: bytes) -> bool:
+        try:
+            await self._store.put_if_absent(self._prefix + key, [data])
+        except AlreadyExists:
+            return False
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
+        return True
+
+    async def read(self, key: str) -> bytes | None:
+        try:
+            return bytes(await self._store.get(self._prefix + key))
+        except NotFound:
+            return None
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
+
+    async def delete(self, key: str) -> None:
+        try:
+            await self._store.delete(self._prefix + key)
+        except NotFound:
+            return
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
+
+
+@dataclass(frozen=True, slots=True)
+class Patience:
+    """Pauses between attempts: doubling from the first to the longest, each drawn from its upper
+    half."""
+
+    first_ms: int = 20
+    longest_ms: int = 5_000
+
+
+class SteadyRegister:
+    """A register that repeats until there is an answer, for as long as that takes.
+
+    A create is repeated with the same bytes; so False may mean an earlier attempt of one's own, and
+    the caller tells by the nonce in the bytes.
+    """
+
+    def __init__(self, register: Register, world: World, patience: Patience | None = None) -> None:
+        self._register = register
+        self._world = world
+        self._patience = Patience() if patience is None else patience
+        self._failing = 0
+
+    async def create(self, key: str, data: bytes) -> bool:
+        attempt = 0
+        while True:
+            try:
+                won = await self._register.create(key, data)
+            except Unsettled as why:
+                attempt = await self._again(attempt, f"create {key}", why)
+            else:
+                self._works(attempt)
+                return won
+
+    async def read(self, key: str) -> bytes | None:
+        attempt = 0
+        while True:
+            try:
+                data = await self._register.read(key)
+            except Unsettled as why:
+                attempt = await self._again(attempt, f"read {key}", why)
+            else:
+                self._works(attempt)
+                return data
+
+    async def delete(self, key: str) -> None:
+        attempt = 0
+        while True:
+            try:
+                await self._register.delete(key)
+            except Unsettled as why:
+                attempt = await self._again(attempt, f"delete {key}", why)
+            else:
+                self._works(attempt)
+                return
+
+    async def pause(self, attempt: int = 0) -> None:
+        """Waits before the next attempt, `attempt` counting those that were made."""
+        longest_ms = min(self._patience.first_ms << min(attempt, 16), self._patience.longest_ms)
+        await asyncio.sleep(longest_ms * self._world.chance.uniform(0.5, 1) / 1000)
+
+    async def _again(self, attempt: int, what: str, why: Unsettled) -> int:
+        # One line when it starts failing (the first repeat is not worth one), one when it works.
+        if attempt == 1:
+            self._failing += 1
+            if self._failing == 1:
+                log.warning("the metadata store does not answer: %s: %s", what, why)
+        await self.pause(attempt)
+        return attempt + 1
+
+    def _works(self, attempt: int) -> None:
+        if attempt > 1:
+            self._failing -= 1
+            if self._failing == 0:
+                log.warning("the metadata store answers again")
