@@ -62,6 +62,6 @@ def test_secrets_are_passwords() -> None:
 
 def test_a_topic_configuration_has_a_field_for_every_topic_key() -> None:
     worked_out = {"is_compacted", "is_deleted", "is_log_append_time"}
-    fields = set(TopicConfig.__dataclass_fields__) - worked_out
+    fields = set(TopicConfig.__struct_fields__) - worked_out
 
     assert fields == {name.replace(".", "_") for name in keys.topic_keys()}

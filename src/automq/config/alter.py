@@ -10,13 +10,20 @@ import enum
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final, TypeAlias, cast
 
+import msgspec
+
 from automq.config import keys
-from automq.config.describe import LISTENER_KEY
 from automq.config.effective import BrokerConfigs, overlay
-from automq.config.key import ConfigError, Dynamic, Value, ValueType, to_text
+from automq.config.key import (
+    ConfigError,
+    Dynamic,
+    Value,
+    ValueType,
+    base_of_listener_key,
+    to_text,
+)
 from automq.config.keys.tables import FIXED_HERE, AnyKey, KeyTable
 from automq.config.rules import batch_limit, broker_rules
 from automq.protocol import errors
@@ -68,8 +75,7 @@ class OpType(enum.IntEnum):
     SUBTRACT = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Op:
+class Op(msgspec.Struct, frozen=True):
     """One change that a client asks for. `op` is the number it sent."""
 
     name: str
@@ -231,8 +237,7 @@ def is_listener_security(key: AnyKey) -> bool:
 def check_broker_types(settings: Settings) -> None:
     table = {**keys.broker_keys(), **keys.dynamic_only_broker_keys()}
     for name, text in settings.items():
-        listener = LISTENER_KEY.fullmatch(name)
-        key = table.get(listener[1] if listener else name)
+        key = table.get(base_of_listener_key(name) or name)
         if key is None:
             continue  # a plug-in's key: nobody knows its type
         try:
@@ -247,8 +252,9 @@ def check_broker_types(settings: Settings) -> None:
 
 
 def needs_a_broker(name: str) -> bool:
-    if listener := LISTENER_KEY.fullmatch(name):
-        return listener[1] not in CLUSTER_LISTENER_KEYS
+    base = base_of_listener_key(name)
+    if base is not None:
+        return base not in CLUSTER_LISTENER_KEYS
     key = keys.broker_keys().get(name)
     return key is not None and key.dynamic is Dynamic.PER_BROKER
 

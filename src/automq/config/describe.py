@@ -6,17 +6,16 @@ retention.ms follows from log.retention.hours names no synonym at all.
 """
 
 import enum
-import re
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from automq.config import keys
 from automq.config.effective import BrokerConfigs, parse_settings
-from automq.config.key import Dynamic, Value, ValueType, to_text
+from automq.config.key import Dynamic, Value, ValueType, base_of_listener_key, to_text
 from automq.config.keys.tables import AnyKey
 
-LISTENER_KEY: Final = re.compile(r"listener\.name\.[^.]*\.(.*)")
 MECHANISM_KEYS: Final = (
     "sasl.jaas.config",
     "sasl.login.callback.handler.class",
@@ -40,8 +39,7 @@ class Source(enum.IntEnum):
     DYNAMIC_GROUP_CONFIG = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Synonym:
+class Synonym(msgspec.Struct, frozen=True):
     """One of the places a value was looked for, and what was there (None for a password)."""
 
     name: str
@@ -49,8 +47,7 @@ class Synonym:
     source: Source
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ConfigEntry:
+class ConfigEntry(msgspec.Struct, frozen=True, kw_only=True):
     """One line of DescribeConfigs. `value` is None where there is none, and for a password."""
 
     name: str
@@ -216,8 +213,8 @@ def broker_synonyms(name: str) -> tuple[str, ...]:
     key = keys.broker_keys().get(name)
     if key is not None:
         return key.synonyms or (name,)
-    if match := LISTENER_KEY.fullmatch(name):
-        base = match[1]
+    base = base_of_listener_key(name)
+    if base is not None:
         return (name, next((item for item in MECHANISM_KEYS if base.endswith(item)), base))
     return (name,)
 

@@ -8,9 +8,10 @@ immutable: a change makes new ones, so whoever holds one sees a consistent set.
 
 import logging
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import cached_property
 from typing import Final, TypeVar, cast
+
+import msgspec
 
 from automq.config import keys
 from automq.config.key import ConfigError, Setting, Value
@@ -24,8 +25,7 @@ log = logging.getLogger(__name__)
 NONE_SET: Final[Mapping[str, str]] = {}
 
 
-@dataclass(frozen=True, slots=True)
-class TopicConfig:
+class TopicConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Every setting of a topic, by Kafka's names. Unlimited is -1 where Kafka says so."""
 
     cleanup_policy: tuple[str, ...]

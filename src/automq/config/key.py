@@ -7,16 +7,16 @@ integers) and its messages are Kafka's, because tools and tests read them.
 import enum
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, Generic, Protocol, TypeAlias, TypeVar
+
+import msgspec
 
 Value: TypeAlias = bool | int | float | str | tuple[str, ...] | None
 T_co = TypeVar("T_co", covariant=True)
 
 HIDDEN: Final = "[hidden]"
-NUMBER: Final = re.compile(r"[+-]?[0-9]+\Z")
-LIST_COMMA: Final = re.compile(r"\s*,\s*")
+LISTENER_PREFIX: Final = "listener.name."
 
 
 class ValueType(enum.IntEnum):
@@ -82,8 +82,7 @@ class Setting(Protocol[T_co]):
         ...
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Key(Generic[T_co]):
+class Key(msgspec.Struct, Generic[T_co], frozen=True, kw_only=True):
     """A key with everything that is known about it. `default` is already parsed."""
 
     name: str
@@ -131,6 +130,14 @@ class Key(Generic[T_co]):
         return ", ".join(str(check) for check in self.checks)
 
 
+def base_of_listener_key(name: str) -> str | None:
+    """What follows `listener.name.<listener>.`; None if `name` does not start so."""
+    if not name.startswith(LISTENER_PREFIX):
+        return None
+    _, dot, base = name.removeprefix(LISTENER_PREFIX).partition(".")
+    return base if dot else None
+
+
 def parse_text(name: str, text: str, kind: ValueType) -> Value:
     """`text` as a value of `kind`, as Kafka's ConfigDef.parseType. Raises ConfigError."""
     trimmed = text.strip()
@@ -141,7 +148,7 @@ def parse_text(name: str, text: str, kind: ValueType) -> Value:
     if kind is ValueType.DOUBLE:
         return parse_double(name, text, trimmed)
     if kind is ValueType.LIST:
-        return tuple(LIST_COMMA.split(trimmed)) if trimmed else ()
+        return tuple(item.strip() for item in trimmed.split(",")) if trimmed else ()
     return trimmed
 
 
@@ -154,8 +161,11 @@ def parse_boolean(name: str, text: str, lowered: str) -> bool:
 def parse_integer(name: str, text: str, trimmed: str, kind: ValueType) -> int:
     limit = 1 << (BITS[kind] - 1)
     # Ten digits more than any type holds: int() of a megabyte of digits is a way to stall a broker.
-    if len(trimmed) <= 30 and NUMBER.match(trimmed) and -limit <= (number := int(trimmed)) < limit:
-        return number
+    digits = trimmed[1:] if trimmed[:1] in ("+", "-") else trimmed
+    if len(digits) <= 30 and digits.isascii() and digits.isdigit():
+        number = int(trimmed)
+        if -limit <= number < limit:
+            return number
     raise ConfigError.of(name, text, f"Not a number of type {kind.name}")
 
 
@@ -191,8 +201,7 @@ def java_double(value: float) -> str:
     return f"{'-' * sign}{first}.{rest}E{exponent + len(digits) - 1}"
 
 
-@dataclass(frozen=True, slots=True)
-class Range:
+class Range(msgspec.Struct, frozen=True):
     """A number from `least` to `most`, both included; None leaves a side open."""
 
     least: float | None = None
@@ -212,8 +221,7 @@ class Range:
         return "[" + ",".join(str(end) for end in ends if end is not None) + "]"
 
 
-@dataclass(frozen=True, slots=True)
-class RangeOr:
+class RangeOr(msgspec.Struct, frozen=True):
     """A number from `least` to `most`, or `other` (gzip's levels and -1)."""
 
     least: int
@@ -231,8 +239,7 @@ class RangeOr:
         return f"[{self.least},...,{self.most}] or {self.other}"
 
 
-@dataclass(frozen=True, slots=True)
-class OneOf:
+class OneOf(msgspec.Struct, frozen=True):
     """One of some words; with `any_case`, however they are spelt."""
 
     words: tuple[str, ...]
@@ -252,8 +259,7 @@ class OneOf:
         return ("(case insensitive) " if self.any_case else "") + f"[{', '.join(self.words)}]"
 
 
-@dataclass(frozen=True, slots=True)
-class ListOf:
+class ListOf(msgspec.Struct, frozen=True):
     """A list of words, each once, none empty. Doubles are dropped when the value is parsed."""
 
     words: tuple[str, ...] = ()
@@ -287,8 +293,7 @@ class ListOf:
         return "" if self.may_be_empty else "non-empty list"
 
 
-@dataclass(frozen=True, slots=True)
-class NonEmpty:
+class NonEmpty(msgspec.Struct, frozen=True):
     """A string with something in it (or none at all)."""
 
     def __call__(self, name: str, value: Value) -> None:
@@ -299,17 +304,16 @@ class NonEmpty:
         return "non-empty string"
 
 
-@dataclass(frozen=True, slots=True)
-class Matches:
+class Matches(msgspec.Struct, frozen=True):
     """Every item of a list (or the string) has the form of `pattern`, which `form` tells people."""
 
-    pattern: re.Pattern[str]
+    pattern: str
     form: str
     why: str
 
     def __call__(self, name: str, value: Value) -> None:
         items = value if isinstance(value, tuple) else () if value is None else (str(value),)
-        if not all(self.pattern.fullmatch(item) for item in items):
+        if not all(re.fullmatch(self.pattern, item) for item in items):
             shown = f"[{', '.join(items)}]" if isinstance(value, tuple) else value
             raise ConfigError.of(name, shown, self.why.format(name=name, value=value))
 

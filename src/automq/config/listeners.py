@@ -3,12 +3,13 @@
 import enum
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from automq.config.key import ConfigError
 
-LISTENER: Final = re.compile(r"(.*)://\[?([0-9a-zA-Z\-%._:]*)\]?:(-?[0-9]+)")
+LISTENER: Final = r"(.*)://\[?([0-9a-zA-Z\-%._:]*)\]?:(-?[0-9]+)"
 LISTENERS: Final = "listeners"
 ADVERTISED: Final = "advertised.listeners"
 EVERY_INTERFACE: Final = ("0.0.0.0", "::")  # noqa: S104 - to recognise it
@@ -24,8 +25,7 @@ class SecurityProtocol(enum.IntEnum):
     SASL_SSL = 3
 
 
-@dataclass(frozen=True, slots=True)
-class Listener:
+class Listener(msgspec.Struct, frozen=True):
     """An address to listen on or to tell clients. An empty `host` is every interface."""
 
     name: str
@@ -53,7 +53,7 @@ def parse_protocol_map(text: str) -> dict[str, SecurityProtocol]:
 
 def parse_listener(key: str, text: str, protocols: Mapping[str, SecurityProtocol]) -> Listener:
     """One `NAME://host:port`. Raises ConfigError."""
-    match = LISTENER.fullmatch(text.strip())
+    match = re.fullmatch(LISTENER, text.strip())
     if match is None:
         raise ConfigError.of(key, text, "Expected NAME://host:port")
     name, host, port = match[1].strip().upper(), match[2], int(match[3])

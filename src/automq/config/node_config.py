@@ -1,9 +1,10 @@
 """What one node was started with: read from its sources, checked as a whole, typed."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar, cast
+
+import msgspec
 
 from automq.config import keys
 from automq.config.key import ConfigError, Setting, Value
@@ -30,8 +31,7 @@ class ConfigErrors(ConfigError):
         self.lines = tuple(lines)
 
 
-@dataclass(frozen=True, slots=True)
-class Budgets:
+class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     """How many bytes of memory each buffer of the node may hold."""
 
     log_cache_bytes: int
@@ -41,8 +41,7 @@ class Budgets:
     batch_bytes_max: int
 
 
-@dataclass(frozen=True, slots=True)
-class NodeConfig:
+class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
     """One node's configuration. Nothing about it changes while the node runs.
 
     `static` holds the values as they were given, by key: what DescribeConfigs calls
@@ -50,8 +49,8 @@ class NodeConfig:
     told. Paths are as given; nothing has been created.
     """
 
-    static: Mapping[str, str] = field(repr=False)
-    values: Mapping[str, Value] = field(repr=False)
+    static: Mapping[str, str]
+    values: Mapping[str, Value]
     node_id: int
     roles: frozenset[str]
     listeners: tuple[Listener, ...]
@@ -95,6 +94,10 @@ class NodeConfig:
             raise ConfigErrors(errors)
         static = {name: item.value for name, item in given.items()}
         return build(static, values, host_name, memory_bytes // processes)
+
+    def __repr__(self) -> str:
+        """Without values, some of which are secret."""
+        return f"NodeConfig(node_id={self.node_id}, sets={sorted(self.static)})"
 
     def get(self, key: Setting[T]) -> T:
         """The value of a key, the default if it was not given."""

@@ -2,11 +2,12 @@
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
+
 from automq.config import keys
-from automq.config.key import ConfigError
+from automq.config.key import ConfigError, base_of_listener_key
 from automq.config.keys.tables import AnyKey
 from automq.config.properties import parse_properties
 
@@ -14,10 +15,9 @@ PREFIX: Final = "AUTOMQ_"
 OURS: Final = "automq."
 
 # What Kubernetes puts into every container for a service called automq, or automq-something.
-SERVICE_LINK: Final = re.compile(
+SERVICE_LINK: Final = (
     r"AUTOMQ_(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT(_\d+_(TCP|UDP|SCTP)(_\w+)?)?)"
 )
-LISTENER_KEY: Final = re.compile(r"listener\.name\.[^.]+\.(?:.*\.)?")
 REMOVED: Final = {
     "zookeeper.": "ZooKeeper left Kafka with 4.0; delete it",
     "log.message.format.version": "it left Kafka with 4.0; delete it",
@@ -25,8 +25,7 @@ REMOVED: Final = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Given:
+class Given(msgspec.Struct, frozen=True):
     """A value as it was given, the key that rules it, and where it was found."""
 
     key: AnyKey
@@ -65,7 +64,7 @@ def from_environment(environment: Mapping[str, str], errors: list[str]) -> dict[
         stem = variable[len(PREFIX) :]
         name = names.get(stem) or names.get(PREFIX + stem) or listener_name(stem, names)
         if name is None:
-            if not SERVICE_LINK.fullmatch(variable):
+            if not re.fullmatch(SERVICE_LINK, variable):
                 guess = stem.lower().replace("_", ".")
                 errors.append(f"environment: {variable}: {unknown(guess)}")
             continue
@@ -101,10 +100,10 @@ def find_key(name: str) -> AnyKey | None:
     """The key that rules `name`, which may carry a listener's prefix; None if there is none."""
     table = keys.broker_keys()
     key = table.get(name)
-    if key is None and (match := LISTENER_KEY.match(name)):
-        rest = name.split(".", 3)[3]
-        candidates = (rest, rest.partition(".")[2])  # listener.name.<listener>[.<mechanism>].<key>
-        key = next((table[item] for item in candidates if match and item in table), None)
+    if key is None and (base := base_of_listener_key(name)) is not None:
+        # listener.name.<listener>.<key> or listener.name.<listener>.<mechanism>.<key>
+        candidates = (base, base.partition(".")[2])
+        key = next((table[item] for item in candidates if item in table), None)
     return key
 
 

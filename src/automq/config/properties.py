@@ -1,7 +1,8 @@
 """Java's properties syntax, as Kafka's configuration files have it."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+import msgspec
 
 from automq.config.key import ConfigError
 
@@ -9,8 +10,7 @@ BLANK = " \t\f"
 ESCAPES = {"t": "\t", "n": "\n", "r": "\r", "f": "\f"}
 
 
-@dataclass(frozen=True, slots=True)
-class Property:
+class Property(msgspec.Struct, frozen=True):
     """One `key=value` and the number of the line it starts on."""
 
     name: str

@@ -17,7 +17,7 @@ is counted; prometheus_client is imported and asked only at a scrape.
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import Field, dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -81,18 +81,21 @@ class Histogram:
 
 def counter(doc: str) -> int:
     """A number that only grows."""
-    return cast(int, field(default=0, metadata={KEY: Declared("counter", doc)}))
+    declared: int = field(default=0, metadata={KEY: Declared("counter", doc)})
+    return declared
 
 
 def gauge(doc: str) -> float:
     """A number that says how things are."""
-    return cast(float, field(default=0, metadata={KEY: Declared("gauge", doc)}))
+    declared: float = field(default=0, metadata={KEY: Declared("gauge", doc)})
+    return declared
 
 
 def histogram(doc: str, bounds: Sequence[float]) -> Histogram:
     """How values are distributed over buckets."""
-    made: Callable[[], Histogram] = lambda: Histogram(bounds)  # noqa: E731 - one for each object
-    return cast(Histogram, field(default_factory=made, metadata={KEY: Declared("histogram", doc)}))
+    about = Declared("histogram", doc)
+    declared: Histogram = field(default_factory=lambda: Histogram(bounds), metadata={KEY: about})
+    return declared
 
 
 METRIC_SETS: Final[dict[str, MetricSet]] = {}
@@ -163,7 +166,7 @@ class Metrics:
 
         registry = CollectorRegistry(auto_describe=False)
         ProcessCollector(registry=registry)
-        registry.register(self)  # type: ignore[arg-type] # a collector by shape, not by class
+        registry.register(self)
         return registry
 
     def exposition(self) -> bytes:

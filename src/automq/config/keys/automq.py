@@ -65,10 +65,8 @@ def password(name: str, doc: str) -> Key[str | None]:
     return Key(name=name, value_type=ValueType.PASSWORD, checks=(NonEmpty(),), doc=doc)
 
 
-class RangeIfSet(Range):
+class RangeIfSet(Range, frozen=True):
     """A range for a value that may also be absent."""
-
-    __slots__ = ()
 
     def __call__(self, name: str, value: object) -> None:
         if value is not None:

@@ -2,16 +2,16 @@
 here.
 """
 
-from dataclasses import dataclass
 from typing import Generic, TypeVar
+
+import msgspec
 
 from automq.config.key import ValueType
 
 T_co = TypeVar("T_co", covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Known(Generic[T_co]):
+class Known(msgspec.Struct, Generic[T_co], frozen=True):
     """One of Kafka's broker keys that is honoured here. `types` are those its fact may have."""
 
     name: str

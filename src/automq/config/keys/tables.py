@@ -1,7 +1,6 @@
 """The tables of Kafka's keys, built from `kafka.tsv` when first asked for."""
 
 import functools
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -51,20 +50,15 @@ FIXED_HERE: Final = frozenset(
 )
 
 THROTTLED: Final = Matches(
-    re.compile(r"\*|[0-9]+:[0-9]+"),
+    r"\*|[0-9]+:[0-9]+",
     "[partitionId]:[brokerId],[partitionId]:[brokerId],...",
     "{name} must be the literal '*' or a list of replicas in the following format: "
     "[partitionId]:[brokerId],[partitionId]:[brokerId],...",
 )
-VOTERS: Final = Matches(
-    re.compile(r"[0-9]+@[^@]+:[0-9]+"), "id@host:port,...", "Expected id@host:port, ..."
-)
-SERVERS: Final = Matches(re.compile(r"[^@]+:[0-9]+"), "host:port,...", "Expected host:port, ...")
+VOTERS: Final = Matches(r"[0-9]+@[^@]+:[0-9]+", "id@host:port,...", "Expected id@host:port, ...")
+SERVERS: Final = Matches(r"[^@]+:[0-9]+", "host:port,...", "Expected host:port, ...")
 OFFSET_RESET: Final = Matches(
-    re.compile(
-        r"latest|earliest|by_duration:P(?=[\dT])(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?",
-        re.IGNORECASE,
-    ),
+    r"(?i)latest|earliest|by_duration:P(?=[\dT])(\d+D)?(T(?=\d)(\d+H)?(\d+M)?(\d+(\.\d+)?S)?)?",
     "[latest, earliest, by_duration:PnDTnHnMn.nS]",
     "Invalid value `{value}` for configuration {name}. The value must be either 'earliest', "
     "'latest' or of the format 'by_duration:<PnDTnHnMn.nS>'.",
