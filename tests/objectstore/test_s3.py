@@ -119,6 +119,17 @@ async def test_a_create_is_sent_once_and_says_only_what_is_certain(
     assert "create 'k' in s3://bucket/p" in str(caught.value)
 
 
+async def test_a_create_lost_on_a_reused_connection_is_not_sent_again(
+    server: Server, store: ObjectStore
+) -> None:
+    server.answer = OK
+    await store.put("k", [b"x"])
+    server.answer = DROP
+    with pytest.raises(OutcomeUnknown):
+        await store.put_if_absent("k", [b"x"])
+    assert len(server.requests) == 2
+
+
 async def test_a_create_that_is_answered_has_won(server: Server, store: ObjectStore) -> None:
     server.answer = OK
     await store.put_if_absent("k", [b"x"])

@@ -56,3 +56,37 @@ impl Port {
         mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used)]
+mod tests {
+    use super::*;
+
+    fn wakes(port: &Port) -> u64 {
+        let mut counter = [0u8; 8];
+        read(port.fd(), &mut counter).map_or(0, |_| u64::from_ne_bytes(counter))
+    }
+
+    fn push(port: &Port, token: u64) {
+        port.push(Completion { token, result: Ok(Reply::Done) });
+    }
+
+    #[test]
+    fn many_completions_wake_the_loop_once() {
+        let port = Port::new().unwrap();
+        (1..=100).for_each(|token| push(&port, token));
+        assert_eq!(wakes(&port), 1);
+        assert_eq!(port.drain().len(), 100);
+        assert_eq!(port.drain().len(), 0);
+    }
+
+    #[test]
+    fn a_completion_after_a_drain_wakes_the_loop_again() {
+        let port = Port::new().unwrap();
+        push(&port, 1);
+        port.drain();
+        assert_eq!(wakes(&port), 0);
+        push(&port, 2);
+        assert_eq!(wakes(&port), 1);
+    }
+}

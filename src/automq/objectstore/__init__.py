@@ -1,15 +1,16 @@
 """One async interface over object stores, opened by URI.
 
-Main names: `ObjectStore` (the interface), `ObjectInfo`, `open_store`, and the errors, each of which
-tells the caller what to do. `file://` is a directory served by the native core, `s3://` any
-S3-compatible store, `memory://` this process.
+Main names: `ObjectStore` (the interface), `ObjectInfo`, `open_store`, `Retrying` (repeats until it
+works), and the errors, each of which tells the caller what to do. `file://` is a directory served
+by the native core, `s3://` any S3-compatible store, `memory://` this process;
+`simulated.SimulatedStore` fails as told.
 
 Invariants: an object is visible whole or not at all, and durable when its write returns. Of any
 number of creators of a key at most one wins, and a loss is as durable as a win. A create is sent
 exactly once per call, and a lost answer is reported as OutcomeUnknown: never as a win, never as a
 loss. A range is returned in full or not at all.
 
-It never retries by itself below `retry.Retrying`, never joins the pieces of a body, never puts a
+It never repeats anything below `Retrying`, never joins the pieces of a body, never puts a
 secret into a message, never calls into Python from a foreign thread, and never asks the wall clock.
 The native runtime thread starts with the first call: fork before that, or spawn.
 """
@@ -25,22 +26,26 @@ from automq.objectstore.errors import (
     TryAgain,
     Unavailable,
 )
+from automq.objectstore.retry import Retrying
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
-from automq.objectstore.uri import BadUri, open_store
+from automq.objectstore.uri import BadUri, Credentials, open_store, parse_uri
 
 __all__ = [
     "AlreadyExists",
     "BadUri",
     "Corrupt",
+    "Credentials",
     "Denied",
     "NotFound",
     "ObjectInfo",
     "ObjectStore",
     "OutcomeUnknown",
     "Pieces",
+    "Retrying",
     "StoreError",
     "Throttled",
     "TryAgain",
     "Unavailable",
     "open_store",
+    "parse_uri",
 ]

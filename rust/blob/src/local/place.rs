@@ -46,9 +46,11 @@ impl LocalDir {
     /// Writes the object, in place of an older one. Durable when it returns.
     pub fn put(&self, key: &str, data: &[Bytes]) -> Result<(), Error> {
         let temp = self.write_temp(key, data)?;
-        let (dir, _) = self.place(key, |dir, name| {
-            renameat(&temp.dir, &temp.name, dir, name).map(|()| Placed::Now)
-        })?;
+        let (dir, _) = self
+            .place(key, |dir, name| {
+                renameat(&temp.dir, &temp.name, dir, name).map(|()| Placed::Now)
+            })
+            .map_err(|e| self.unplaced(e, key))?;
         self.sync_way_to(key, &dir).map_err(|e| self.unplaced(e, key))
     }
 
@@ -56,13 +58,18 @@ impl LocalDir {
     /// was there when it says `AlreadyExists`: the winner may have died before its own sync.
     pub fn create(&self, key: &str, data: &[Bytes]) -> Result<(), Error> {
         let temp = self.write_temp(key, data)?;
-        let (dir, placed) = self.place(key, |dir, name| {
-            match linkat(&temp.dir, &temp.name, dir, name, AtFlags::empty()) {
-                Ok(()) => Ok(Placed::Now),
-                Err(Errno::EXIST) => Ok(Placed::AlreadyExists),
-                Err(e) => Err(e),
-            }
-        })?;
+        let (dir, placed) = self
+            .place(key, |dir, name| {
+                match linkat(&temp.dir, &temp.name, dir, name, AtFlags::empty()) {
+                    Ok(()) => Ok(Placed::Now),
+                    Err(Errno::EXIST) => Ok(Placed::AlreadyExists),
+                    Err(e) => Err(e),
+                }
+            })
+            .map_err(|e| match self.unplaced(e, key) {
+                why if is_refusal(e) => why,
+                why => Error::new(Kind::OutcomeUnknown, why.message),
+            })?;
         self.sync_way_to(key, &dir)
             .map_err(|e| Error::new(Kind::OutcomeUnknown, self.unplaced(e, key).message))?;
         match placed {
@@ -156,21 +163,17 @@ impl LocalDir {
         &self,
         key: &str,
         step: impl Fn(&OwnedFd, &str) -> rustix::io::Result<Placed>,
-    ) -> Result<(OwnedFd, Placed), Error> {
+    ) -> rustix::io::Result<(OwnedFd, Placed)> {
         let (folder, name) = key.rsplit_once('/').unwrap_or((".", key));
-        let mut last = Errno::NOENT;
         for _ in 0..ATTEMPTS_MAX {
             let placed = self.make_folder(folder).and_then(|dir| Ok((step(&dir, name)?, dir)));
             match placed {
                 Ok((placed, dir)) => return Ok((dir, placed)),
-                Err(Errno::NOENT) => last = Errno::NOENT,
-                Err(e) => {
-                    last = e;
-                    break;
-                }
+                Err(Errno::NOENT) => {}
+                Err(e) => return Err(e),
             }
         }
-        Err(self.unplaced(last, key))
+        Err(Errno::NOENT)
     }
 
     fn make_folder(&self, folder: &str) -> rustix::io::Result<OwnedFd> {
@@ -204,8 +207,30 @@ impl LocalDir {
     }
 }
 
+/// Whether the file system did nothing for sure. After others (EIO, ESTALE, a time-out of a network
+/// file system) the name may be there.
+fn is_refusal(errno: Errno) -> bool {
+    matches!(
+        errno,
+        Errno::NOENT
+            | Errno::ACCESS
+            | Errno::PERM
+            | Errno::ROFS
+            | Errno::NOSPC
+            | Errno::DQUOT
+            | Errno::NOTDIR
+            | Errno::XDEV
+            | Errno::MLINK
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::NFILE
+            | Errno::MFILE
+    )
+}
+
 fn is_abandoned(dir: &OwnedFd, name: &CStr) -> bool {
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    // For writing: network file systems lock nothing exclusively that is open for reading.
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
     match openat(dir, name, flags, Mode::empty()) {
         Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
         Err(_) => false,
