@@ -442,3 +442,31 @@ def test_time_stands_still_for_a_machine_that_is_loading() -> None:
             assert scene.log.appends == 1
 
     run_virtual(story())
+
+
+def test_a_deadline_that_cannot_be_acted_on_reloads_the_machine() -> None:
+    async def story() -> None:
+        async with serving() as scene:
+            await scene.add(13 - 1_000)
+            await scene.shard.run(lambda total, _: Decision(None, soft=[Wakes(1_000)]))
+            await asyncio.sleep(2)
+            assert await scene.total() == 13 - 1_000
+            assert scene.log.reads == 2
+
+    run_virtual(story())
+
+
+def test_deadlines_wait_for_a_log_without_room() -> None:
+    async def story() -> None:
+        settings = ShardSettings(inflight_appends_max=1)
+        async with serving(MemoryLog(automatic=False), settings) as scene:
+            await scene.shard.run(lambda total, _: Decision(None, soft=[Wakes(1_000)]))
+            await scene.begin(scene.add(1))
+            await asyncio.sleep(2)
+            assert scene.log.appends == 1
+            scene.log.automatic = True
+            scene.log.store()
+            await asyncio.sleep(1)
+            assert await scene.total() == 1_001
+
+    run_virtual(story())

@@ -6,15 +6,15 @@ short slices.
 """
 
 import asyncio
-import logging
 from collections.abc import AsyncIterator
 
 from automq._native import BatchTooLarge, Buf, CorruptBatch, LastByKey
 from automq.coordinator.machine import Machine
 from automq.protocol import errors
+from automq.telemetry import Log
 from automq.world import Clock
 
-log = logging.getLogger(__name__)
+log = Log("coordinator")
 
 SLICE_MS = 5
 
@@ -45,6 +45,6 @@ async def load(machine: Machine, pieces: AsyncIterator[Buf], clock: Clock, *, na
             await asyncio.sleep(0)
             slice_start_ms = clock.monotonic_ms()
     if unknown:
-        log.warning("%s: %d records of unknown kinds were left alone", name, unknown)
+        log.warning("records of unknown kinds left alone", shard=name, records=unknown)
     took_ms = clock.monotonic_ms() - start_ms
-    log.info("%s: loaded %d keys in %d ms", name, len(last), took_ms)
+    log.info("shard loaded", shard=name, keys=len(last), took_ms=round(took_ms))

@@ -14,7 +14,6 @@ Invariants:
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -26,9 +25,10 @@ from automq._native import Buf
 from automq.coordinator.loading import load
 from automq.coordinator.machine import Decision, Machine, Moment, Record, Token, Waiting
 from automq.protocol import errors
+from automq.telemetry import Log
 from automq.world import Clock
 
-log = logging.getLogger(__name__)
+log = Log("coordinator")
 
 M = TypeVar("M", bound=Machine)
 R = TypeVar("R")
@@ -245,7 +245,7 @@ class Shard(Generic[M]):
         """The machine holds what is not stored, and will be loaded again once all is settled."""
         if self._refusal is None:
             self._refusal = why
-            log.warning("%s: thrown away: %s", self.name, why)
+            log.warning("state thrown away", shard=self.name, why=str(why))
         if self.state is ShardState.ACTIVE:
             self.state = ShardState.LOADING
         self._changed.set()
@@ -287,7 +287,7 @@ class Shard(Generic[M]):
         try:
             self._enact(self._machine.tick(self.now()))
         except Exception as error:
-            log.exception("%s: a deadline could not be acted on", self.name)
+            log.error("deadline could not be acted on", cause=error, shard=self.name)
             self._throw_away(errors.UnknownServerError(str(error)))
 
     # -- life
@@ -318,10 +318,10 @@ class Shard(Generic[M]):
                 await load(self._machine, self._log.read(), self._clock, name=self.name)
                 break
             except errors.NotLeaderOrFollower as error:
-                log.info("%s: not loaded: %s", self.name, error)
+                log.info("log is led elsewhere", shard=self.name, why=str(error))
                 return False
             except errors.KafkaError as error:
-                log.warning("%s: loading failed, again in %d ms: %s", self.name, delay_ms, error)
+                log.warning("loading failed", shard=self.name, again_in_ms=delay_ms, why=str(error))
                 await asyncio.sleep(delay_ms / 1000)
                 delay_ms = min(delay_ms * 2, RETRY_LAST_MS)
         for decision in self._machine.resume(self.now()):
@@ -367,5 +367,5 @@ def _refusal(future: asyncio.Future[None]) -> errors.KafkaError | None:
         return errors.CoordinatorNotAvailable(str(error))
     if isinstance(error, errors.NotLeaderOrFollower | errors.KafkaStorageError):
         return errors.NotCoordinator(str(error))
-    log.error("append failed", exc_info=error)
+    log.error("append refused for an unknown reason", cause=error)
     return errors.UnknownServerError(str(error))
