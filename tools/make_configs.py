@@ -2,9 +2,10 @@
 
     python tools/make_configs.py CLASSPATH             rewrites src/automq/config/keys/kafka.tsv
     python tools/make_configs.py CLASSPATH HOST:PORT   also asks the broker there (node id 1, fresh)
-    and rewrites tests/config/kafka_answers.tsv
+                                                       and rewrites tests/config/kafka_answers.tsv
 
-CLASSPATH is that of a Kafka distribution (`libs/*`). Following a new release is running this again
+CLASSPATH is that of a Kafka distribution (`libs/*`). The broker is to be started with the
+properties that tests/config/test_kafka_answers.py has in STATIC. Following a new release is running this again
 and reading the difference.
 """
 

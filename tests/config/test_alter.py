@@ -13,6 +13,8 @@ from automq.config.alter import (
     alter_topic,
     new_topic,
     replace_broker,
+    replace_client_metrics,
+    replace_group,
     replace_topic,
 )
 from automq.protocol.errors import InvalidConfig, InvalidRequest, KafkaError
@@ -145,6 +147,18 @@ def test_a_bad_password_is_not_repeated() -> None:
         alter_broker(broker(), ops, for_all=False)
 
     assert "hunter2" not in str(caught.value)
+
+
+def test_groups_and_subscriptions_are_replaced_too() -> None:
+    group = replace_group(
+        broker(),
+        {"share.isolation.level": "read_committed"},
+        [("streams.session.timeout.ms", "50000")],
+    )
+    metrics = replace_client_metrics({"interval.ms": "1000"}, [("metrics", "*")])
+
+    assert group == {"share.isolation.level": None, "streams.session.timeout.ms": "50000"}
+    assert metrics == {"interval.ms": None, "metrics": "*"}
 
 
 def test_a_groups_session_must_outlive_its_heartbeat() -> None:

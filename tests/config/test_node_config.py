@@ -34,6 +34,7 @@ def test_a_bare_node_keeps_everything_under_its_data_directory() -> None:
     assert config.storage_uri == "file:///var/lib/automq/store"
     assert config.wal_uri == "file:///var/lib/automq/wal"
     assert config.metadata_uri == config.storage_uri
+    assert config.get(keys.automq.WAL_URI) == config.wal_uri
 
 
 def test_the_metadata_log_is_kept_where_the_data_is() -> None:

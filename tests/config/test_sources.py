@@ -5,7 +5,13 @@ from pathlib import Path
 import pytest
 
 from automq.config import ConfigError
-from automq.config.sources import cgroup_limits, memory_limit_bytes, read_properties_file
+from automq.config.sources import (
+    cgroup_limits,
+    load_node_config,
+    machine_name,
+    memory_limit_bytes,
+    read_properties_file,
+)
 
 
 def write(path: Path, text: str) -> None:
@@ -39,6 +45,26 @@ def test_a_file_may_be_utf8_or_latin1(tmp_path: Path) -> None:
 
     assert read_properties_file(tmp_path / "utf8") == "rack=Zürich"
     assert read_properties_file(tmp_path / "latin1") == "rack=Zürich"
+
+
+def test_a_node_is_configured_from_the_machine(tmp_path: Path) -> None:
+    file = tmp_path / "server.properties"
+    file.write_text("num.partitions=3\nlisteners=PLAINTEXT://:9092\n")
+
+    config = load_node_config(
+        file=file, environment={"AUTOMQ_NODE_ID": "4"}, overrides=["broker.rack=a"]
+    )
+
+    assert config.static.keys() >= {"num.partitions", "listeners", "node.id", "broker.rack"}
+    assert config.advertised_listeners[0].host == machine_name()
+
+
+def test_an_error_names_the_file_it_is_in(tmp_path: Path) -> None:
+    file = tmp_path / "my.properties"
+    file.write_text("\nnum.partitions=none")
+
+    with pytest.raises(ConfigError, match=r"my\.properties:2: Invalid value none"):
+        load_node_config(file=file, environment={}, overrides=[])
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:

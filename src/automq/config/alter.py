@@ -267,6 +267,15 @@ def alter_group(broker: BrokerConfigs, current: Settings, ops: Sequence[Op]) -> 
     return changes_between(current, after)
 
 
+def replace_group(
+    broker: BrokerConfigs, current: Settings, wanted: Sequence[tuple[str, str | None]]
+) -> Changes:
+    """The changes that leave a group with exactly the `wanted` settings (AlterConfigs)."""
+    after = no_doubles(wanted)
+    check_group(broker, after)
+    return changes_between(current, after)
+
+
 def check_group(broker: BrokerConfigs, settings: Settings) -> None:
     """Refuse settings that a group cannot have."""
     table = keys.group_keys()
@@ -309,6 +318,13 @@ def alter_client_metrics(current: Settings, ops: Sequence[Op]) -> Changes:
     """The changes to a client metrics subscription (KIP-714). Raises as the others do."""
     check_ops(ops)
     after = apply_ops(current, ops, keys.client_metrics_keys())
+    check_client_metrics(after)
+    return changes_between(current, after)
+
+
+def replace_client_metrics(current: Settings, wanted: Sequence[tuple[str, str | None]]) -> Changes:
+    """The changes that leave a subscription with exactly the `wanted` settings (AlterConfigs)."""
+    after = no_doubles(wanted)
     check_client_metrics(after)
     return changes_between(current, after)
 

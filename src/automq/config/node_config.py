@@ -145,9 +145,11 @@ def build(
     listeners, advertised, inter_broker = resolve_listeners(static, values, host_name, errors)
     data_dir = Path(str(values[keys.automq.DATA_DIR.name]))
     storage_uri = str(values[keys.automq.STORAGE_URI.name] or file_uri(data_dir / "store"))
+    wal_uri = str(values[keys.automq.WAL_URI.name] or file_uri(data_dir / "wal"))
+    uris = (storage_uri, wal_uri, str(values[keys.automq.METADATA_URI.name] or storage_uri))
     config = NodeConfig(
         static=with_node_ids(static),
-        values=values | budget_values(budgets),
+        values=values | derived_values(budgets, uris),
         node_id=cast(int, values[keys.kafka.NODE_ID.name]),
         roles=frozenset(cast(tuple[str, ...], values[keys.kafka.PROCESS_ROLES.name])),
         listeners=listeners,
@@ -155,8 +157,8 @@ def build(
         inter_broker_listener=inter_broker,
         data_dir=data_dir,
         storage_uri=storage_uri,
-        wal_uri=str(values[keys.automq.WAL_URI.name] or file_uri(data_dir / "wal")),
-        metadata_uri=str(values[keys.automq.METADATA_URI.name] or storage_uri),
+        wal_uri=wal_uri,
+        metadata_uri=uris[2],
         budgets=budgets,
     )
     errors.extend(broker_rules(values))
@@ -164,7 +166,7 @@ def build(
         node_rules(
             values,
             static,
-            uris=(config.storage_uri, config.wal_uri, config.metadata_uri),
+            uris=uris,
             log_cache_bytes=budgets.log_cache_bytes,
             batch_bytes_max=budgets.batch_bytes_max,
             memory_bytes=memory_bytes,
@@ -214,9 +216,14 @@ def budgets_of(values: Mapping[str, Value], memory_bytes: int) -> Budgets:
     )
 
 
-def budget_values(budgets: Budgets) -> dict[str, Value]:
-    """The derived budgets under their keys, so that what is shown is what is in force."""
+def derived_values(budgets: Budgets, uris: tuple[str, str, str]) -> dict[str, Value]:
+    """What follows from other values, under its key, so that what is shown is what is in force."""
+    storage_uri, wal_uri, metadata_uri = uris
     return {
+        keys.automq.STORAGE_URI.name: storage_uri,
+        keys.automq.WAL_URI.name: wal_uri,
+        keys.automq.METADATA_URI.name: metadata_uri,
+        keys.automq.UPLOAD_BYTES.name: budgets.upload_bytes,
         keys.automq.LOG_CACHE_BYTES.name: budgets.log_cache_bytes,
         keys.automq.BLOCK_CACHE_BYTES.name: budgets.block_cache_bytes,
     }

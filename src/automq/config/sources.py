@@ -2,10 +2,28 @@
 
 import os
 import socket
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from automq.config.key import ConfigError
+from automq.config.node_config import NodeConfig
+
+
+def load_node_config(
+    *, file: Path | None, environment: Mapping[str, str], overrides: Iterable[str]
+) -> NodeConfig:
+    """This machine's configuration of a node: the whole of `automq server --config FILE --set ...`.
+
+    Raises ConfigError (of which ConfigErrors has a line for everything that is wrong).
+    """
+    return NodeConfig.load(
+        file=read_properties_file(file) if file else "",
+        file_name=str(file),
+        environment=environment,
+        overrides=overrides,
+        host_name=machine_name(),
+        memory_bytes=memory_limit_bytes(),
+    )
 
 
 def read_properties_file(path: Path) -> str:
