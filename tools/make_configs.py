@@ -5,8 +5,8 @@
                                                        and rewrites tests/config/kafka_answers.tsv
 
 CLASSPATH is that of a Kafka distribution (`libs/*`). The broker is to be started with the
-properties that tests/config/test_kafka_answers.py has in STATIC. Following a new release is running this again
-and reading the difference.
+properties that tests/config/test_kafka_answers.py has in STATIC. Following a new release is running
+this again and reading the difference.
 """
 
 import subprocess
