@@ -1,0 +1,238 @@
+"""Appending to streams and reading them: WAL and log cache in front, objects behind."""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from automq._native import Batch, CacheRead, LogCache, stamp
+from automq.stream.reader import ObjectReader, Read
+from automq.stream.wal import Wal, WalOptions
+from automq.world.waiting import called
+
+log = logging.getLogger(__name__)
+
+READ_ATTEMPTS_MAX = 8
+
+
+class Stream:
+    """An append-only sequence of record batches, open here at one epoch.
+
+    Offsets: `[start_offset, durable_offset)` can be read; `end_offset` is where the next batch goes.
+    `durable_offset` never goes back and never passes what the WAL has synced.
+    """
+
+    __slots__ = ("durable_offset", "end_offset", "epoch", "is_open", "start_offset", "stream_id")
+
+    def __init__(self, stream_id: int, epoch: int, start_offset: int, end_offset: int) -> None:
+        self.stream_id = stream_id
+        self.epoch = epoch
+        self.start_offset = start_offset
+        self.end_offset = end_offset
+        self.durable_offset = end_offset
+        self.is_open = True
+
+    def __repr__(self) -> str:
+        at = f"[{self.start_offset}, {self.durable_offset}, {self.end_offset})"
+        return f"Stream({self.stream_id}, epoch={self.epoch}, {at})"
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An append whose sync is under way: once `position` is durable, the stream is to `offset`."""
+
+    position: int
+    stream: Stream
+    offset: int
+    size_bytes: int
+    done: Callable[[], None]
+
+
+class StreamEngine:
+    """The streams that this node has open.
+
+    Invariant (acknowledging): `done` of an append runs only after the WAL has reported a durable
+    position at or behind the append's end, and in the order of the appends.
+    """
+
+    def __init__(
+        self, *, wal: Wal, options: WalOptions, cache: LogCache, reader: ObjectReader
+    ) -> None:
+        self.wal = wal
+        self._options = options
+        self.cache = cache
+        self.reader = reader
+        self.streams: dict[int, Stream] = {}
+        self.appended_bytes = 0
+        self.trimmed_position = wal.end
+        self._inflight_bytes = 0
+        self._epochs: dict[int, int] = {}
+        self._pending: deque[Pending] = deque()
+        self._submit_is_due = False
+        self._waiting_for_room: deque[Callable[[], None]] = deque()
+        self._on_appended: Callable[[], None] = lambda: None
+        self._loop = asyncio.get_running_loop()
+        wal.on_durable(self._on_durable)
+
+    def call_after_append(self, callback: Callable[[], None]) -> None:
+        """`callback` runs once for each round of appends; the uploader looks at its thresholds."""
+        self._on_appended = callback
+
+    # -- appending
+
+    def open(self, stream_id: int, epoch: int, start_offset: int, end_offset: int) -> Stream:
+        """Open a stream that the controller has given to this node at `epoch`."""
+        before = self.streams.get(stream_id)
+        assert before is None or before.epoch < epoch, (before, epoch)
+        stream = Stream(stream_id, epoch, start_offset, end_offset)
+        self.streams[stream_id] = stream
+        return stream
+
+    def close(self, stream: Stream) -> None:
+        """No more appends; those under way still finish."""
+        stream.is_open = False
+        if self.streams.get(stream.stream_id) is stream:
+            del self.streams[stream.stream_id]
+
+    def has_room(self, size_bytes: int) -> bool:
+        """Whether appends of `size_bytes` together can be taken now, by every budget.
+
+        What is asked here is a little more than what the WAL itself would refuse, so that a request
+        that was let in is never refused half way.
+        """
+        if self.cache.unreleased_bytes + size_bytes > self.cache.bytes_max:
+            return self.cache.unreleased_bytes == 0
+        if self._inflight_bytes and self._inflight_bytes + size_bytes > self.inflight_bytes_max:
+            return False
+        return self.wal_used_bytes + size_bytes <= self.wal_bytes_max
+
+    @property
+    def inflight_bytes_max(self) -> int:
+        return self._options.inflight_bytes_max // 2
+
+    @property
+    def wal_used_bytes(self) -> int:
+        """Bytes of the WAL that are still needed."""
+        return self.wal.end - self.trimmed_position
+
+    @property
+    def wal_bytes_max(self) -> int:
+        """What the WAL may hold: its capacity but for the segments being begun and ended."""
+        return self._options.capacity_bytes - 2 * self._options.segment_bytes
+
+    def trim_wal(self, position: int) -> None:
+        """The controller has stored that the WAL is needed only from `position` on."""
+        self.wal.trim(position)
+        self.trimmed_position = max(self.trimmed_position, position)
+        self.wake_waiting()
+
+    def when_there_is_room(self, wake: Callable[[], None]) -> None:
+        """`wake` runs when an append that had no room may be tried again."""
+        self._waiting_for_room.append(wake)
+        self._on_appended()
+
+    def append(self, stream: Stream, batch: Batch, done: Callable[[], None]) -> int:
+        """Append one checked batch; returns its base offset. `has_room` was asked before.
+
+        The batch's bytes must be held by the caller alone: base offset and leader epoch are patched
+        in place. `done` runs when the batch is durable, never before this returns.
+        """
+        assert stream.is_open, stream
+        records = batch.records
+        base_offset = stream.end_offset
+        last_offset = base_offset + batch.last_offset_delta
+        stamp(records, base_offset, stream.epoch)
+        # The WAL first: it is the one that may refuse, and then nothing has happened.
+        position = self.wal.append(
+            stream.stream_id, stream.epoch, base_offset, last_offset, records
+        )
+        self.cache.append(stream.stream_id, base_offset, last_offset, batch.max_timestamp, records)
+        stream.end_offset = last_offset + 1
+        self._epochs[stream.stream_id] = stream.epoch
+        size_bytes = len(records)
+        self.appended_bytes += size_bytes
+        self._inflight_bytes += size_bytes
+        self._pending.append(Pending(position, stream, last_offset + 1, size_bytes, done))
+        if not self._submit_is_due:
+            self._submit_is_due = True
+            self._loop.call_soon(self._submit)
+        return base_offset
+
+    def when_all_is_durable(self, done: Callable[[], None]) -> None:
+        """`done` runs when everything appended so far is durable; at once if it is already."""
+        if not self._pending:
+            done()
+            return
+        last = self._pending[-1]
+        self._pending.append(Pending(last.position, last.stream, last.offset, 0, done))
+
+    async def until_durable(self, position: int) -> None:
+        """Wait until the WAL has synced everything below `position`."""
+        if self.wal.durable >= position:
+            return
+        await called(self.when_all_is_durable)
+        assert self.wal.durable >= position, (self.wal.durable, position)
+
+    def take_epochs(self) -> dict[int, int]:
+        """The epoch of every stream appended to since the last call (with `seal`, for a commit)."""
+        epochs, self._epochs = self._epochs, {}
+        return epochs
+
+    def _submit(self) -> None:
+        """Hand everything that this turn of the loop appended to the WAL in one go."""
+        self._submit_is_due = False
+        self.wal.submit()
+        self._on_appended()
+
+    def _on_durable(self, position: int) -> None:
+        pending = self._pending
+        while pending and pending[0].position <= position:
+            append = pending.popleft()
+            self._inflight_bytes -= append.size_bytes
+            append.stream.durable_offset = max(append.stream.durable_offset, append.offset)
+            try:
+                append.done()
+            except Exception:
+                # One client's trouble must not cost the others of this commit their answers.
+                log.exception("an acknowledgement failed: stream %d", append.stream.stream_id)
+        self.wake_waiting()
+
+    def wake_waiting(self) -> None:
+        """Something became free: whoever had no room tries again, oldest first."""
+        if not self._waiting_for_room:
+            return
+        waiting, self._waiting_for_room = self._waiting_for_room, deque()
+        for wake in waiting:
+            wake()
+
+    # -- reading
+
+    def read_cached(
+        self, stream: Stream, start_offset: int, end_offset: int, bytes_max: int, at_least_one: bool
+    ) -> CacheRead | None:
+        """Whole batches from memory, or None where memory does not hold `start_offset`."""
+        return self.cache.read(stream.stream_id, start_offset, end_offset, bytes_max, at_least_one)
+
+    async def read(
+        self, stream: Stream, start_offset: int, end_offset: int, bytes_max: int, at_least_one: bool
+    ) -> CacheRead | Read:
+        """Whole batches from the one that holds `start_offset`, below `end_offset`.
+
+        Memory first, then objects. What is not in memory has been committed, because only released
+        data is evicted: so one of the two has it, and asking again covers an eviction in between.
+        """
+        for _ in range(READ_ATTEMPTS_MAX):
+            cached = self.read_cached(stream, start_offset, end_offset, bytes_max, at_least_one)
+            if cached is not None:
+                return cached
+            found = await self.reader.read(
+                stream.stream_id, start_offset, end_offset, bytes_max, at_least_one
+            )
+            if found is not None:
+                return found
+        raise MissingData(f"stream {stream.stream_id}: no object holds offset {start_offset}")
+
+
+class MissingData(Exception):
+    """Offsets below the durable end that neither memory nor any extent holds: damage, an alarm."""

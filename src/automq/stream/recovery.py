@@ -1,0 +1,119 @@
+"""What a WAL still holds of its owner, made into objects: after a crash, or for a dead node.
+
+There is one way back for everything acknowledged: the tail of the WAL is read once, built into
+objects and committed like any other upload. Opening a partition then never needs a WAL.
+
+Order (HAZARDS 2): the takeover is stored first, so the start that the log names cannot move; then
+the WAL is fenced by its kind's means (its files are locked by us alone); then it is read; then what
+was read is committed, whole objects in WAL order; then the log says that the WAL is closed. A
+death anywhere in between is answered by doing it all again: what is committed already is told
+`ALREADY`, and nothing is deleted before the WAL is closed.
+"""
+
+import logging
+from collections.abc import AsyncIterable, Sequence
+from dataclasses import dataclass
+
+from automq._native import LogCache, WalRecord, batches, build_object
+from automq.objectstore import ObjectStore
+from automq.stream.client import ObjectCommit, StorageClient
+from automq.stream.keys import data_key
+
+log = logging.getLogger(__name__)
+
+UNLIMITED_BYTES = 2**62
+
+
+@dataclass(frozen=True, slots=True)
+class Recovered:
+    """What a recovery did."""
+
+    records: int
+    size_bytes: int
+    objects: int
+    end_position: int
+
+
+class WalRecovery:
+    """Uploads and commits the tail of one WAL."""
+
+    def __init__(
+        self,
+        *,
+        store: ObjectStore,
+        client: StorageClient,
+        cluster_id: bytes,
+        wal_id: int,
+        object_bytes: int,
+    ) -> None:
+        self._store = store
+        self._client = client
+        self._cluster_id = cluster_id
+        self._wal_id = wal_id
+        self._object_bytes = object_bytes
+        self._cache = LogCache(bytes_max=UNLIMITED_BYTES)
+        self._epochs: dict[int, int] = {}
+        self._end_position = 0
+        self._records = 0
+        self._size_bytes = 0
+        self._objects = 0
+
+    async def run(self, chunks: AsyncIterable[Sequence[WalRecord]]) -> Recovered:
+        """Commit everything that `chunks` give, in their order; returns when it is stored."""
+        async for chunk in chunks:
+            for record in chunk:
+                if len(record.payload) == 0:
+                    continue
+                if not self._continues(record):
+                    await self._commit()
+                self._add(record)
+            if self._cache.active_bytes >= self._object_bytes:
+                await self._commit()
+        await self._commit()
+        return Recovered(self._records, self._size_bytes, self._objects, self._end_position)
+
+    def _continues(self, record: WalRecord) -> bool:
+        """Whether the record goes on where its stream is, at the same epoch.
+
+        A stream that left this node and came back begins again elsewhere: in an object of its own.
+        """
+        end_offset = self._cache.end_offset(record.stream_id)
+        epoch = self._epochs.get(record.stream_id, record.epoch)
+        return end_offset in (None, record.base_offset) and epoch == record.epoch
+
+    def _add(self, record: WalRecord) -> None:
+        newest = max(batch.max_timestamp for batch in batches(record.payload))
+        self._cache.append(
+            record.stream_id, record.base_offset, record.last_offset, newest, record.payload
+        )
+        self._epochs[record.stream_id] = record.epoch
+        self._end_position = record.end_position
+        self._records += 1
+        self._size_bytes += len(record.payload)
+
+    async def _commit(self) -> None:
+        generation = self._cache.seal()
+        if generation is None:
+            return
+        object_id = await self._client.prepare_objects(1)
+        built = build_object(
+            self._cache, generation, object_id=object_id, cluster_id=self._cluster_id
+        )
+        assert built is not None, generation
+        await self._store.put(data_key(self._cluster_id, object_id), built.parts)
+        await self._client.commit_object(
+            ObjectCommit(
+                object_id=object_id,
+                size_bytes=built.size_bytes,
+                index_position=built.index_position,
+                index_bytes=built.index_bytes,
+                wal_id=self._wal_id,
+                wal_start=self._end_position,
+                ranges=[row[:5] for row in built.ranges],
+                epochs=[self._epochs[row[0]] for row in built.ranges],
+            ),
+            urgent=True,
+        )
+        self._objects += 1
+        self._cache = LogCache(bytes_max=UNLIMITED_BYTES)
+        self._epochs = {}

@@ -1,0 +1,215 @@
+"""From the WAL and the log cache into objects: seal, build, put, commit, trim."""
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from automq._native import BuiltObject, build_object
+from automq.objectstore import ObjectStore
+from automq.stream.client import ObjectCommit, StorageClient, Verdict
+from automq.stream.engine import StreamEngine
+from automq.stream.keys import data_key
+
+log = logging.getLogger(__name__)
+
+IDS_AT_ONCE = 16
+
+
+@dataclass(frozen=True, slots=True)
+class UploadLimits:
+    """When to upload, and how much at once."""
+
+    upload_bytes: int
+    interval_ms: int
+    inflight_max: int
+
+
+@dataclass(slots=True)
+class Job:
+    """One generation of the log cache on its way into one object.
+
+    `wal_end`: the WAL position behind its last record. `committed` is done when the controller has
+    stored the commit.
+    """
+
+    generation: int
+    wal_end: int
+    epochs: dict[int, int]
+    committed: "asyncio.Future[None]"
+    urgent: bool = False
+    before: "asyncio.Future[None] | None" = field(default=None)
+
+
+class ObjectIds:
+    """Ids for new objects, reserved some at a time so that an upload does not wait for one."""
+
+    def __init__(self, client: StorageClient) -> None:
+        self._client = client
+        self._next = 0
+        self._end = 0
+        self._lock = asyncio.Lock()
+
+    async def take(self) -> int:
+        async with self._lock:
+            if self._next == self._end:
+                self._next = await self._client.prepare_objects(IDS_AT_ONCE)
+                self._end = self._next + IDS_AT_ONCE
+            self._next += 1
+            return self._next - 1
+
+
+class Uploader:
+    """Uploads in parallel, commits in WAL order.
+
+    Invariants: only what is durable in the WAL is uploaded; a commit is sent only after the one
+    before it is stored; cache and WAL are let go only after the commit is stored, so a death at any
+    point leaves everything acknowledged in the WAL or in a committed object.
+    """
+
+    def __init__(
+        self,
+        *,
+        engine: StreamEngine,
+        store: ObjectStore,
+        client: StorageClient,
+        cluster_id: bytes,
+        wal_id: int,
+        limits: UploadLimits,
+        on_committed: Callable[[Sequence[int], Sequence[Verdict]], None],
+    ) -> None:
+        self._engine = engine
+        self._store = store
+        self._client = client
+        self._cluster_id = cluster_id
+        self._wal_id = wal_id
+        self._limits = limits
+        self._on_committed = on_committed
+        self._ids = ObjectIds(client)
+        self._wanted = asyncio.Event()
+        self._slots = asyncio.Semaphore(limits.inflight_max)
+        self._last: asyncio.Future[None] | None = None
+        self._stopping = False
+        self.uploaded_objects = 0
+        self.uploaded_bytes = 0
+        engine.call_after_append(self._look)
+
+    async def run(self) -> None:
+        """Upload whenever there is enough or it has waited long enough.
+
+        Returns after `stop`, when all that was appended before is committed.
+        """
+        async with asyncio.TaskGroup() as tasks:
+            while not self._stopping:
+                await self._until_wanted()
+                await self._slots.acquire()
+                job = self._seal()
+                if job is None:
+                    self._slots.release()
+                    continue
+                job.urgent = self._stopping
+                task = tasks.create_task(self._upload(job), name=f"upload {job.generation}")
+                task.add_done_callback(lambda _: self._slots.release())
+
+    def stop(self) -> None:
+        """Upload what there is, at once, and end `run`. Nothing may be appended afterwards."""
+        self._stopping = True
+        self._wanted.set()
+
+    # -- inside
+
+    def _look(self) -> None:
+        """Called after appends: is it time, by bytes or because something has no room?"""
+        cache, engine = self._engine.cache, self._engine
+        if cache.active_bytes >= self._limits.upload_bytes:
+            self._wanted.set()
+        elif cache.active_bytes > 0:
+            # Small uploads are wasteful, but a full cache or WAL stops every producer.
+            cache_is_filling = cache.unreleased_bytes * 2 > cache.bytes_max
+            wal_is_filling = engine.wal_used_bytes * 2 > engine.wal_bytes_max
+            if (cache_is_filling or wal_is_filling) and not cache.sealed():
+                self._wanted.set()
+
+    async def _until_wanted(self) -> None:
+        """Wait for enough bytes, at most the interval once there is something at all."""
+        while True:
+            try:
+                async with asyncio.timeout(self._limits.interval_ms / 1000):
+                    await self._wanted.wait()
+            except TimeoutError:
+                pass
+            self._wanted.clear()
+            if self._engine.cache.active_bytes > 0 or self._stopping:
+                return
+
+    def _seal(self) -> Job | None:
+        """Close the active generation. Synchronous: nothing is appended in between."""
+        generation = self._engine.cache.seal()
+        if generation is None:
+            return None
+        committed = asyncio.get_running_loop().create_future()
+        job = Job(
+            generation=generation,
+            wal_end=self._engine.wal.end,
+            epochs=self._engine.take_epochs(),
+            committed=committed,
+            before=self._last,
+        )
+        self._last = committed
+        return job
+
+    async def _upload(self, job: Job) -> None:
+        try:
+            await self._engine.until_durable(job.wal_end)
+            object_id = await self._ids.take()
+            built = await self._build(job, object_id)
+            if built is not None:
+                await self._store.put(data_key(self._cluster_id, object_id), built.parts)
+            if job.before is not None:
+                await asyncio.shield(job.before)
+            if built is not None:
+                await self._commit(job, object_id, built)
+            # Stored: from here on objects have it, so memory and WAL may let it go. (Where streams
+            # were deleted meanwhile there is nothing to store, and the WAL goes with the next one.)
+            self._engine.cache.release(job.generation)
+            if built is not None:
+                self._engine.trim_wal(job.wal_end)
+            self._engine.wake_waiting()
+        except BaseException as error:
+            if not job.committed.done():
+                job.committed.set_exception(error)
+                job.committed.exception()
+            raise
+        job.committed.set_result(None)
+
+    async def _build(self, job: Job, object_id: int) -> BuiltObject | None:
+        """Build beside the loop: native work that releases the GIL."""
+
+        def build() -> BuiltObject | None:
+            return build_object(
+                self._engine.cache, job.generation, object_id=object_id, cluster_id=self._cluster_id
+            )
+
+        return await asyncio.get_running_loop().run_in_executor(None, build)
+
+    async def _commit(self, job: Job, object_id: int, built: BuiltObject) -> None:
+        ranges = built.ranges
+        verdicts = await self._client.commit_object(
+            ObjectCommit(
+                object_id=object_id,
+                size_bytes=built.size_bytes,
+                index_position=built.index_position,
+                index_bytes=built.index_bytes,
+                wal_id=self._wal_id,
+                wal_start=job.wal_end,
+                ranges=[row[:5] for row in ranges],
+                epochs=[job.epochs[row[0]] for row in ranges],
+            ),
+            urgent=job.urgent,
+        )
+        self._on_committed([row[0] for row in ranges], verdicts)
+        self.uploaded_objects += 1
+        self.uploaded_bytes += built.size_bytes
+        log.info(
+            "uploaded object %d: %d bytes of %d streams", object_id, built.size_bytes, len(ranges)
+        )
