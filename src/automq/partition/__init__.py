@@ -1,15 +1,18 @@
-"""Kafka's log semantics over a stream.
+"""Kafka's log semantics over streams: one partition, as its leader sees it.
 
-`ProducerStates` remembers what a partition knows of its producers: epochs, the last sequences, open
-and aborted transactions. It is a pure machine: the shell asks it (`check`), stamps and appends the
-batch, and lets it `apply` what was appended, with no await in between.
+Main names: `Partition` (append, bounds, reads), `ProducerStates` (idempotence and transactions, a
+pure machine), `LeaderEpochs`, `Segments` (virtual segments for retention and log compaction),
+`Snapshot` (what a partition remembers in its state stream).
 
-Invariants: what is checked is applied before anything else is checked; the same entries, given
-live, by digests, or from a WAL, give the same state; a snapshot equals the history it replaces.
+Invariants: offsets are dense and never reused; `log_start_offset <= last_stable_offset <=
+high_watermark <= log_end_offset`, and none of them goes back while a partition is open; nothing is
+acknowledged or readable before the WAL has synced it; producer state covers exactly what was
+appended; a duplicate is acknowledged no earlier than its original.
 
-Nothing here reads a clock, a socket or a store, and nothing here changes a record.
+A partition never knows a connection, another partition, or the controller: it is given its streams
+open, and tells what it wants (a trim, a snapshot) to whoever hosts it.
 """
 
-from automq.partition.producers import Duplicate, ProducerStates
+from automq.partition.partition import READ_COMMITTED, Appended, Partition
 
-__all__ = ["Duplicate", "ProducerStates"]
+__all__ = ["READ_COMMITTED", "Appended", "Partition"]

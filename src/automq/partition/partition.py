@@ -1,0 +1,247 @@
+"""One partition that this broker leads: Kafka's log semantics over a stream.
+
+Stream offset = Kafka offset, stream epoch = leader epoch. The high watermark is the stream's
+durable offset: what the WAL has synced, no replica needs to confirm.
+"""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from automq._native import Batch, BatchRefused, Buf, CacheRead, batches, check_produce
+from automq.config.effective import TopicConfig
+from automq.partition.epochs import LeaderEpochs
+from automq.partition.producers import ProducerStates
+from automq.partition.rules import produce_rules, refusal
+from automq.partition.segments import Segments
+from automq.protocol import errors
+from automq.stream.engine import Stream, StreamEngine
+from automq.stream.reader import Read
+from automq.world import Clock
+from automq.world.waiting import called
+
+log = logging.getLogger(__name__)
+
+READ_COMMITTED = 1
+
+
+class Waiter(Protocol):
+    """Somebody who waits for data of this partition."""
+
+    def progressed(self, size_bytes: int) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """What a producer is told of its batch."""
+
+    base_offset: int
+    log_append_time_ms: int
+    log_start_offset: int
+
+
+class Partition:
+    """Appends, bounds and reads of one partition; all on the event loop, no awaits in decisions.
+
+    Invariants: `log_start_offset <= last_stable_offset <= high_watermark <= log_end_offset`;
+    none of them goes back while the partition is open here.
+    """
+
+    __slots__ = (
+        "appended_bytes",
+        "clock",
+        "config",
+        "data",
+        "engine",
+        "epochs",
+        "index",
+        "log_start_offset",
+        "on_ready",
+        "producers",
+        "ready",
+        "remembered_end",
+        "remembering",
+        "rules",
+        "segments",
+        "state",
+        "topic",
+        "topic_id",
+        "waiting",
+    )
+
+    def __init__(
+        self,
+        *,
+        topic: str,
+        topic_id: bytes,
+        index: int,
+        data: Stream,
+        engine: StreamEngine,
+        clock: Clock,
+        config: TopicConfig,
+        epochs: LeaderEpochs,
+    ) -> None:
+        self.topic = topic
+        self.topic_id = topic_id
+        self.index = index
+        self.data = data
+        self.state: Stream | None = None
+        self.engine = engine
+        self.clock = clock
+        self.config = config
+        self.rules = produce_rules(config)
+        self.epochs = epochs
+        self.log_start_offset = data.start_offset
+        self.producers = ProducerStates()
+        self.segments = Segments(start_offset=data.start_offset)
+        self.waiting: dict[Waiter, None] = {}
+        self.ready = False
+        self.on_ready: list[Callable[[], None]] = []
+        self.appended_bytes = 0
+        self.remembering = asyncio.Lock()
+        self.remembered_end = data.end_offset
+
+    def __repr__(self) -> str:
+        return f"{self.topic}-{self.index}@{self.data.epoch}"
+
+    # -- bounds
+
+    @property
+    def leader_epoch(self) -> int:
+        return self.data.epoch
+
+    @property
+    def high_watermark(self) -> int:
+        return self.data.durable_offset
+
+    @property
+    def log_end_offset(self) -> int:
+        return self.data.end_offset
+
+    @property
+    def last_stable_offset(self) -> int:
+        """Below it every transaction is decided, and durably so (KIP-98)."""
+        unstable = self.producers.first_unstable_offset()
+        high_watermark = self.data.durable_offset
+        return high_watermark if unstable is None else min(unstable, high_watermark)
+
+    def end_for(self, isolation_level: int) -> int:
+        """Where a reader of that isolation level stops."""
+        if isolation_level == READ_COMMITTED:
+            return self.last_stable_offset
+        return self.data.durable_offset
+
+    def check_epoch(self, current_leader_epoch: int) -> None:
+        """Compare what a client believes (KIP-320). Raises FencedLeaderEpoch, UnknownLeaderEpoch."""
+        if current_leader_epoch < 0 or current_leader_epoch == self.data.epoch:
+            return
+        said = f"{self}: sent epoch {current_leader_epoch}"
+        if current_leader_epoch < self.data.epoch:
+            raise errors.FencedLeaderEpoch(said)
+        raise errors.UnknownLeaderEpoch(said)
+
+    # -- appending
+
+    def append_produced(
+        self, records: Buf, done: Callable[[Appended], None], *, produce_version: int
+    ) -> None:
+        """Append what a producer sent; `done` runs when it is durable, perhaps before this returns.
+
+        Raises the KafkaError of what is wrong with it; then nothing has been appended.
+        """
+        try:
+            batch = check_produce(records, self.rules, self.clock.now_ms(), produce_version)
+        except BatchRefused as refused:
+            raise refusal(refused) from None
+        if batch.producer_id >= 0:
+            duplicate = self.producers.check(batch)
+            if duplicate is not None:
+                # Invariant: a duplicate is acknowledged no earlier than its original.
+                self.engine.when_all_is_durable(
+                    lambda: done(
+                        Appended(duplicate.base_offset, duplicate.timestamp, self.log_start_offset)
+                    )
+                )
+                return
+        append_time_ms = batch.max_timestamp if self.config.is_log_append_time else -1
+        base_offset = self._append(
+            batch, lambda: done(Appended(base_offset, append_time_ms, self.log_start_offset))
+        )
+
+    def append_built(self, records: Buf, done: Callable[[], None]) -> int:
+        """Append a batch that this broker built itself (a coordinator's); its base offset."""
+        return self._append(batches(records)[0], done)
+
+    def _append(self, batch: Batch, done: Callable[[], None]) -> int:
+        config = self.config
+        size_bytes = batch.size_bytes
+        base_offset = self.data.end_offset
+
+        def on_durable() -> None:
+            self.producers.settle(self.data.durable_offset)
+            done()
+            self.wake_readers(size_bytes)
+
+        self.engine.append(self.data, batch, on_durable)
+        entry = batch.producer_entry(base_offset)
+        if entry is not None:
+            self.producers.apply(entry)
+        self.segments.add(
+            base_offset=base_offset,
+            size_bytes=size_bytes,
+            max_timestamp=batch.max_timestamp,
+            segment_bytes=config.segment_bytes,
+            segment_ms=config.segment_ms,
+        )
+        self.appended_bytes += size_bytes
+        return base_offset
+
+    def wake_readers(self, size_bytes: int) -> None:
+        for waiter in list(self.waiting):
+            waiter.progressed(size_bytes)
+
+    @property
+    def has_news(self) -> bool:
+        """Whether a snapshot would tell more than the last one does."""
+        return self.log_end_offset > self.remembered_end and len(self.producers) > 0
+
+    def set_config(self, config: TopicConfig) -> None:
+        """The topic's configs have changed."""
+        self.config = config
+        self.rules = produce_rules(config)
+
+    # -- opening
+
+    def become_ready(self) -> None:
+        """The state is loaded; whoever waited for it goes on."""
+        self.ready = True
+        waiting, self.on_ready = self.on_ready, []
+        for resume in waiting:
+            resume()
+
+    async def until_ready(self) -> None:
+        """Wait until the state is loaded (a moment after the partition has come here)."""
+        if not self.ready:
+            await called(self.on_ready.append)
+
+    # -- reading
+
+    def check_fetch_offset(self, offset: int) -> None:
+        """Raises OffsetOutOfRange; decided from start and end alone (HAZARDS 9)."""
+        if not self.log_start_offset <= offset <= self.data.end_offset:
+            raise errors.OffsetOutOfRange(
+                f"{self}: {offset} is not in [{self.log_start_offset}, {self.data.end_offset}]"
+            )
+
+    def read_cached(
+        self, offset: int, *, end_offset: int, bytes_max: int, at_least_one: bool
+    ) -> CacheRead | None:
+        """What memory holds from `offset` on; None when it has to come from objects."""
+        return self.engine.read_cached(self.data, offset, end_offset, bytes_max, at_least_one)
+
+    async def read(
+        self, offset: int, *, end_offset: int, bytes_max: int, at_least_one: bool
+    ) -> CacheRead | Read:
+        return await self.engine.read(self.data, offset, end_offset, bytes_max, at_least_one)
