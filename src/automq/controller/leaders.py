@@ -1,0 +1,128 @@
+"""Commands about who leads: opening partitions at a node, and their state streams."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from automq._native import Columns
+from automq.metadata.decision import Decision
+from automq.metadata.image import Image
+from automq.metadata.records.registry import Record
+from automq.metadata.records.streams import NewStream, StreamKind, StreamsCreated, StreamsOpened
+from automq.metadata.records.topics import (
+    PartitionReason,
+    PartitionSet,
+    PartitionState,
+    StateStreamSet,
+)
+from automq.protocol import errors
+
+
+@dataclass(frozen=True, slots=True)
+class StreamAt:
+    """A stream as it is opened: offsets `[start_offset, end_offset)` are committed."""
+
+    stream_id: int
+    epoch: int
+    start_offset: int
+    end_offset: int
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionAt:
+    """A partition as its leader gets it. `opens` are (epoch, start offset), oldest first."""
+
+    topic_id: bytes
+    index: int
+    data: StreamAt
+    state: StreamAt | None
+    opens: Sequence[tuple[int, int]]
+
+
+def lead_at(image: Image, node_id: int, node_epoch: int) -> Decision[int]:
+    """A node has (re)started: it leads again what it led, at new epochs; how many those are.
+
+    Invariant: a stream is opened at its committed end, so this is decided only after every WAL of
+    the node's earlier incarnations is closed. Raises StaleBrokerEpoch.
+    """
+    node = image.cluster.nodes.get(node_id)
+    if node is None or node.node_epoch != node_epoch:
+        raise errors.StaleBrokerEpoch(f"node {node_id} has registered again")
+    records: list[Record] = []
+    ids: list[int] = []
+    epochs: list[int] = []
+    starts: list[int] = []
+    led = image.cluster.partitions.led_by(node_id)
+    for topic_id, index in led:
+        partition = image.cluster.partition(topic_id, index)
+        assert partition is not None
+        epoch = partition.leader_epoch + 1
+        records.append(
+            PartitionSet(
+                topic_id,
+                index,
+                tuple(partition.replicas),
+                tuple(partition.adding),
+                tuple(partition.removing),
+                leader=node_id,
+                leader_epoch=epoch,
+                partition_epoch=partition.partition_epoch + 1,
+                state=PartitionState.OPEN,
+                moving_to=-1,
+                reason=PartitionReason.OPENED,
+            )
+        )
+        for stream_id in (partition.data_stream, partition.state_stream):
+            if stream_id < 0:
+                continue
+            stream = image.storage.stream(stream_id)
+            assert stream is not None, (topic_id, index, stream_id)
+            ids.append(stream_id)
+            epochs.append(epoch)
+            starts.append(stream.end)
+    if ids:
+        in_order = sorted(zip(ids, epochs, starts, strict=True))
+        columns = Columns(*(list(column) for column in zip(*in_order, strict=True)))
+        records.append(StreamsOpened(node_id, node_epoch, columns))
+    return Decision(records, len(led))
+
+
+def create_state_stream(image: Image, topic_id: bytes, index: int) -> Decision[StreamAt]:
+    """Give a partition a state stream, open where its data stream is; the one it has, if any.
+
+    Raises UnknownTopicId.
+    """
+    partition = image.cluster.partition(topic_id, index)
+    if partition is None:
+        raise errors.UnknownTopicId("the topic was deleted")
+    epoch = partition.leader_epoch
+    if partition.state_stream >= 0:
+        return Decision((), stream_at(image, partition.state_stream))
+    stream_id = image.storage.tables.next_stream
+    node = image.cluster.nodes[partition.leader]
+    records: list[Record] = [
+        StreamsCreated(stream_id, (NewStream(topic_id, index, StreamKind.STATE),)),
+        StateStreamSet(topic_id, index, stream_id),
+        StreamsOpened(node.node_id, node.node_epoch, Columns([stream_id], [epoch], [0])),
+    ]
+    return Decision(records, StreamAt(stream_id, epoch, 0, 0))
+
+
+def stream_at(image: Image, stream_id: int) -> StreamAt:
+    stream = image.storage.stream(stream_id)
+    assert stream is not None, stream_id
+    return StreamAt(stream_id, stream.epoch, stream.start, stream.end)
+
+
+def partition_at(image: Image, topic_id: bytes, index: int) -> PartitionAt | None:
+    """What the leader of a partition needs to open it; None if it is deleted."""
+    partition = image.cluster.partition(topic_id, index)
+    if partition is None:
+        return None
+    state = partition.state_stream
+    return PartitionAt(
+        topic_id,
+        index,
+        stream_at(image, partition.data_stream),
+        stream_at(image, state) if state >= 0 else None,
+        image.storage.opens(partition.data_stream),
+    )

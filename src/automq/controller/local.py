@@ -1,0 +1,248 @@
+"""The active controller in this process, as brokers and storage engines of this process see it."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import TypeVar
+
+from automq import __version__
+from automq.config import keys
+from automq.config.node_config import NodeConfig
+from automq.controller import leaders, nodes, objects, topics
+from automq.controller.leaders import PartitionAt, StreamAt
+from automq.controller.topics import TopicDefaults, TopicMade, TopicWish
+from automq.metadata.decision import Command, Decision
+from automq.metadata.image import Image
+from automq.metadata.records.configs import ConfigSet
+from automq.metadata.records.nodes import NodeListener
+from automq.metadata.state import MetadataState, Stopped
+from automq.metadata.storage import Range, Wal
+from automq.metadata.writer import Deposed
+from automq.objectstore import ObjectStore
+from automq.protocol import errors
+from automq.stream.client import FoundRange, ObjectCommit, Verdict
+from automq.stream.keys import data_key
+from automq.world import Clock
+
+log = logging.getLogger(__name__)
+
+R = TypeVar("R")
+
+BROKER_ROLE, CONTROLLER_ROLE = 1, 2
+UPLOAD_DEADLINE_MS = 3_600_000
+SWEEP_EVERY_MS = 30_000
+TRIM_EVERY_MS = 1_000
+RANGES_TO_SEARCH = 1_000
+
+
+class LocalController:
+    """Runs the controller's commands on this process's metadata; implements `ControllerClient`,
+    `StorageClient` and what starting and stopping a node needs.
+    """
+
+    def __init__(
+        self, metadata: MetadataState, node_id: int, clock: Clock, store: ObjectStore
+    ) -> None:
+        self._metadata = metadata
+        self._node_id = node_id
+        self._node_epoch = -1
+        self._clock = clock
+        self._store = store
+        self._defaults = TopicDefaults(1, 1)
+        self._trims: dict[int, int] = {}
+
+    @property
+    def _image(self) -> Image:
+        return self._metadata.image
+
+    @property
+    def _me(self) -> tuple[int, int]:
+        return self._node_id, self._node_epoch
+
+    async def _run(self, command: Command[R]) -> R:
+        try:
+            return await self._metadata.run(command)
+        except (Deposed, Stopped) as error:
+            raise errors.NotController(str(error)) from error
+
+    # -- this node
+
+    async def register(self, config: NodeConfig, incarnation: bytes) -> None:
+        """Register this incarnation; from here on older ones can commit nothing."""
+        roles = BROKER_ROLE * config.is_broker + CONTROLLER_ROLE * config.is_controller
+        wish = nodes.NodeWish(
+            node_id=self._node_id,
+            incarnation=incarnation,
+            roles=roles,
+            rack=config.get(keys.kafka.BROKER_RACK),
+            host=config.advertised_listeners[0].host,
+            listeners=[
+                NodeListener(it.name, it.host, it.port, int(it.protocol))
+                for it in config.advertised_listeners
+            ],
+            software=f"automq {__version__}",
+        )
+        self._defaults = TopicDefaults(
+            config.get(keys.kafka.NUM_PARTITIONS),
+            config.get(keys.kafka.DEFAULT_REPLICATION_FACTOR),
+        )
+        self._node_epoch = await self._run(lambda image: nodes.register_node(image, wish))
+
+    async def activate(self) -> None:
+        await self._run(lambda image: nodes.activate_node(image, *self._me))
+
+    async def lead(self) -> int:
+        """Lead again what this node led, at new epochs; how many partitions that are."""
+        return await self._run(lambda image: leaders.lead_at(image, *self._me))
+
+    def unfinished_wals(self) -> list[Wal]:
+        return nodes.unfinished_wals(self._image, self._node_id, self._node_epoch)
+
+    def is_wal_closed(self, wal_id: int) -> bool:
+        """Whether a stored record says that a WAL is closed (or it was forgotten since)."""
+        wal = self._image.storage.wals.get(wal_id)
+        return wal.closed if wal is not None else wal_id < self._image.storage.next_wal
+
+    async def register_wal(self, uri: str) -> int:
+        return await self._run(lambda image: nodes.register_wal(image, *self._me, uri))
+
+    async def take_over(self, wal_id: int) -> int:
+        """Take a WAL of an older incarnation; where it has to be read from."""
+        return await self._run(lambda image: nodes.take_over(image, wal_id, *self._me))
+
+    async def close_wal(self, wal_id: int, *, fence: int, clean: bool) -> None:
+        await self._run(lambda image: nodes.close_wal(image, wal_id, self._me, fence, clean=clean))
+
+    async def close_node(self, *, wal_id: int, fence: int) -> None:
+        """Everything is uploaded: close streams and WAL, and say that this node has stopped."""
+        await self._trim_now()
+        await self._run(lambda image: nodes.close_node(image, *self._me, wal_id, fence))
+
+    # -- ControllerClient
+
+    async def create_topic(self, wish: TopicWish, *, validate_only: bool) -> TopicMade:
+        def command(image: Image) -> Decision[TopicMade]:
+            decision = topics.create_topic(image, wish, self._defaults)
+            return Decision((), decision.reply) if validate_only else decision
+
+        return await self._run(command)
+
+    async def delete_topic(self, topic_id: bytes) -> None:
+        await self._run(lambda image: topics.delete_topic(image, topic_id))
+
+    async def create_partitions(
+        self,
+        name: str,
+        count: int,
+        assignments: Sequence[Sequence[int]] | None,
+        *,
+        validate_only: bool,
+    ) -> None:
+        def command(image: Image) -> Decision[None]:
+            decision = topics.create_partitions(image, name, count, assignments)
+            return Decision((), None) if validate_only else decision
+
+        await self._run(command)
+
+    async def set_configs(self, records: Sequence[ConfigSet]) -> None:
+        await self._run(lambda image: Decision(records, None))
+
+    async def create_state_stream(self, topic_id: bytes, index: int) -> StreamAt:
+        return await self._run(lambda image: leaders.create_state_stream(image, topic_id, index))
+
+    def partition_at(self, topic_id: bytes, index: int) -> PartitionAt | None:
+        return leaders.partition_at(self._image, topic_id, index)
+
+    def trim_later(self, stream_id: int, start_offset: int) -> None:
+        """Many streams to a record, in a while (HAZARDS 15)."""
+        self._trims[stream_id] = max(self._trims.get(stream_id, 0), start_offset)
+
+    async def reserve_producer_ids(self) -> range:
+        return await self._run(lambda image: nodes.reserve_producer_ids(image, *self._me))
+
+    # -- StorageClient
+
+    async def prepare_objects(self, count: int) -> int:
+        deadline_ms = self._clock.now_ms() + UPLOAD_DEADLINE_MS
+        return await self._run(
+            lambda image: objects.prepare_objects(image, *self._me, count, deadline_ms)
+        )
+
+    async def commit_object(self, commit: ObjectCommit, *, urgent: bool) -> Sequence[Verdict]:
+        def command(image: Image) -> Decision[list[Verdict]]:
+            return objects.commit_object(image, *self._me, commit)
+
+        run = self._metadata.run if urgent else self._metadata.run_lazy
+        return await run(command)
+
+    async def locate(self, stream_id: int, offset: int, limit: int) -> Sequence[FoundRange]:
+        return [found(row) for row in self._image.storage.locate(stream_id, offset, limit)]
+
+    async def locate_timestamp(
+        self, stream_id: int, timestamp: int, offset: int
+    ) -> FoundRange | None:
+        while True:
+            ranges = self._image.storage.locate(stream_id, offset, RANGES_TO_SEARCH)
+            for row in ranges:
+                if row.max_timestamp >= timestamp and row.end > offset:
+                    return found(row)
+            if len(ranges) < RANGES_TO_SEARCH:
+                return None
+            offset = ranges[-1].end
+
+    # -- what goes on by itself
+
+    async def sweep(self, grace_ms: int) -> None:
+        """Trim, doom, delete and forget, until cancelled.
+
+        The order is the safety: doomed by a stored record, after which no commit of the ids is
+        accepted; then deleted; then forgotten. The grace only spares readers that are under way.
+        """
+        doomed_at_ms: dict[int, float] = {}
+        since_ms = 0.0
+        while True:
+            await asyncio.sleep(TRIM_EVERY_MS / 1000)
+            await self._trim_now()
+            since_ms += TRIM_EVERY_MS
+            if since_ms >= min(SWEEP_EVERY_MS, max(grace_ms, TRIM_EVERY_MS)):
+                since_ms = 0.0
+                await self._sweep_once(grace_ms, doomed_at_ms)
+
+    async def _trim_now(self) -> None:
+        trims, self._trims = self._trims, {}
+        if trims:
+            rows = list(trims.items())
+            await self._metadata.run_lazy(lambda image: objects.trim_streams(image, rows))
+
+    async def _sweep_once(self, grace_ms: int, doomed_at_ms: dict[int, float]) -> None:
+        """One round; `doomed_at_ms` remembers since when this process has known of each."""
+        run = self._metadata.run_lazy
+        await run(objects.doom_unreferenced)
+        now_ms = self._clock.now_ms()
+        await run(lambda image: objects.doom_orphans(image, now_ms))
+        mono_ms = self._clock.monotonic_ms()
+        due: list[int] = []
+        for object_id in self._image.storage.tables.doomed(objects.OBJECTS_AT_ONCE):
+            if mono_ms - doomed_at_ms.setdefault(object_id, mono_ms) >= grace_ms:
+                due.append(object_id)
+        if not due:
+            return
+        cluster_id = self._metadata.stored.cluster_id
+        await self._store.delete_many([data_key(cluster_id, object_id) for object_id in due])
+        await run(lambda image: objects.forget_objects(image, due))
+        for object_id in due:
+            doomed_at_ms.pop(object_id, None)
+        log.info("deleted %d objects from which nothing is read any more", len(due))
+
+
+def found(row: Range) -> FoundRange:
+    return FoundRange(
+        object_id=row.object,
+        object_bytes=row.object_bytes,
+        index_position=row.index_position,
+        index_bytes=row.index_bytes,
+        start_offset=row.start,
+        end_offset=row.end,
+        size_bytes=row.bytes,
+        max_timestamp=row.max_timestamp,
+    )

@@ -1,0 +1,149 @@
+"""Commands about nodes and their WALs: register, take over, close. Pure."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from automq._native import Columns
+from automq.metadata.decision import Decision
+from automq.metadata.image import Image
+from automq.metadata.records.cluster import IdKind, ProducerIdsReserved
+from automq.metadata.records.nodes import (
+    NodeListener,
+    NodeRegistered,
+    NodeState,
+    NodeStateSet,
+    StateReason,
+)
+from automq.metadata.records.registry import Record
+from automq.metadata.records.streams import StreamsClosed
+from automq.metadata.records.wals import WalClosed, WalKind, WalRegistered, WalTakeover
+from automq.metadata.storage import Wal
+from automq.protocol import errors
+
+PRODUCER_IDS_AT_ONCE = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class NodeWish:
+    """A node that (re)starts, as it describes itself."""
+
+    node_id: int
+    incarnation: bytes
+    roles: int
+    rack: str | None
+    host: str
+    listeners: Sequence[NodeListener]
+    software: str
+
+
+def register_node(image: Image, wish: NodeWish) -> Decision[int]:
+    """Register an incarnation of a node; its node epoch. Everything of older ones ends here."""
+    node_epoch = image.cluster.next_ids[IdKind.NODE_EPOCH]
+    registered = NodeRegistered(
+        node_id=wish.node_id,
+        node_epoch=node_epoch,
+        incarnation=wish.incarnation,
+        roles=wish.roles,
+        rack=wish.rack,
+        host=wish.host,
+        listeners=tuple(wish.listeners),
+        features=(),
+        software=wish.software,
+        tags=(),
+    )
+    return Decision([registered], node_epoch)
+
+
+def activate_node(image: Image, node_id: int, node_epoch: int) -> Decision[None]:
+    """The node serves. Raises StaleBrokerEpoch."""
+    check_node(image, node_id, node_epoch)
+    cordoned = image.cluster.nodes[node_id].cordoned
+    active = NodeStateSet(node_id, node_epoch, NodeState.ACTIVE, cordoned, StateReason.NONE)
+    return Decision([active], None)
+
+
+def check_node(image: Image, node_id: int, node_epoch: int) -> None:
+    """Raises StaleBrokerEpoch unless this is the node's newest incarnation, and not fenced."""
+    node = image.cluster.nodes.get(node_id)
+    if node is None or node.node_epoch != node_epoch:
+        raise errors.StaleBrokerEpoch(f"node {node_id} has registered again after {node_epoch}")
+    if not node.is_live:
+        raise errors.StaleBrokerEpoch(f"node {node_id} is {node.state.name.lower()}")
+
+
+def register_wal(image: Image, node_id: int, node_epoch: int, uri: str) -> Decision[int]:
+    """A WAL id for this incarnation, never used before. Raises StaleBrokerEpoch."""
+    check_node(image, node_id, node_epoch)
+    wal_id = image.storage.next_wal
+    return Decision([WalRegistered(wal_id, node_id, node_epoch, uri, WalKind.FILE, 0)], wal_id)
+
+
+def unfinished_wals(image: Image, node_id: int, node_epoch: int) -> list[Wal]:
+    """WALs of older incarnations of a node that are not closed, oldest first."""
+    return [
+        wal
+        for _, wal in sorted(image.storage.wals.items())
+        if wal.node_id == node_id and wal.node_epoch < node_epoch and not wal.closed
+    ]
+
+
+def take_over(image: Image, wal_id: int, taker: int, taker_epoch: int) -> Decision[int]:
+    """Give a WAL to a taker; the position from which on it has to be read.
+
+    Invariant: its owner is fenced: a newer incarnation is registered, or the node is declared dead.
+    From this record on only the taker's commits are accepted, so the start cannot move under it.
+    Raises StaleBrokerEpoch, InvalidRequest.
+    """
+    check_node(image, taker, taker_epoch)
+    wal = image.storage.wals.get(wal_id)
+    if wal is None or wal.closed:
+        raise errors.InvalidRequest(f"WAL {wal_id} is closed already")
+    owner = image.cluster.nodes.get(wal.node_id)
+    if owner is not None and owner.node_epoch == wal.node_epoch and owner.is_live:
+        raise errors.InvalidRequest(f"WAL {wal_id} belongs to node {wal.node_id}, which is alive")
+    takeover = WalTakeover(wal_id, wal.start, taker, taker_epoch, wal.attempt + 1)
+    return Decision([takeover], wal.start)
+
+
+def close_wal(
+    image: Image, wal_id: int, committer: tuple[int, int], fence: int, *, clean: bool
+) -> Decision[None]:
+    """All of a WAL is committed; nothing of it counts from here on. Raises InvalidRequest."""
+    wal = image.storage.wals.get(wal_id)
+    if wal is None or wal.closed or wal.committer != committer:
+        raise errors.InvalidRequest(f"WAL {wal_id} is not this node's to close")
+    return Decision([WalClosed(wal_id, fence, clean)], None)
+
+
+def close_node(
+    image: Image, node_id: int, node_epoch: int, wal_id: int, fence: int
+) -> Decision[None]:
+    """A clean stop: everything is uploaded, streams and WAL are closed, in one entry.
+
+    Raises StaleBrokerEpoch, InvalidRequest.
+    """
+    check_node(image, node_id, node_epoch)
+    closed = close_wal(image, wal_id, (node_id, node_epoch), fence, clean=True)
+    records: list[Record] = []
+    rows = [
+        (stream_id, stream.epoch, stream.end)
+        for stream_id in image.storage.tables.streams_of_node(node_id)
+        if (stream := image.storage.stream(stream_id)) is not None and stream.open
+    ]
+    if rows:
+        columns = [list(column) for column in zip(*sorted(rows), strict=True)]
+        records.append(StreamsClosed(Columns(*columns)))
+    records += closed.records
+    cordoned = image.cluster.nodes[node_id].cordoned
+    records.append(
+        NodeStateSet(node_id, node_epoch, NodeState.STOPPED, cordoned, StateReason.SHUTDOWN)
+    )
+    return Decision(records, None)
+
+
+def reserve_producer_ids(image: Image, node_id: int, node_epoch: int) -> Decision[range]:
+    """A block of producer ids that nobody else gets (KIP-730). Raises StaleBrokerEpoch."""
+    check_node(image, node_id, node_epoch)
+    first = image.cluster.next_producer_id
+    end = first + PRODUCER_IDS_AT_ONCE
+    return Decision([ProducerIdsReserved(node_id, node_epoch, end)], range(first, end))
