@@ -1,0 +1,159 @@
+"""One broker: what its request handlers work with."""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from automq.broker.features import Features
+from automq.broker.fetch_sessions import FetchSessions
+from automq.broker.fetches import Fetches
+from automq.broker.partitions import Partitions
+from automq.broker.producer_ids import ProducerIds
+from automq.broker.shard_log import PartitionLog
+from automq.broker.topic_configs import TopicConfigs
+from automq.config.node_config import NodeConfig
+from automq.controller.client import ControllerClient
+from automq.coordinator.group import GroupCoordinator
+from automq.metadata.cluster import Changes, ClusterImage
+from automq.metadata.records.registry import Record
+from automq.partition import Partition
+from automq.protocol import errors
+from automq.stream.client import Verdict
+from automq.stream.engine import StreamEngine
+from automq.world import World
+
+if TYPE_CHECKING:
+    from automq.metadata.cluster import TopicId
+
+log = logging.getLogger(__name__)
+
+OFFSETS_TOPIC = "__consumer_offsets"
+ALL_IN_SYNC = -1
+
+
+@dataclass(slots=True)
+class BrokerMetrics:
+    """Plain counters; telemetry reads them when it is asked."""
+
+    unexpected_errors: int = 0
+
+
+@dataclass(slots=True)
+class Broker:
+    """The broker's parts. It follows the *stored* cluster part of the metadata, nothing else.
+
+    Invariant: `follow` is given every stored record once and in order; partitions are opened only
+    when their opening is stored.
+    """
+
+    node_id: int
+    config: NodeConfig
+    world: World
+    cluster: ClusterImage
+    engine: StreamEngine
+    controller: ControllerClient
+    partitions: Partitions
+    groups: GroupCoordinator
+    configs: TopicConfigs
+    producer_ids: ProducerIds
+    tasks: asyncio.TaskGroup
+    fetch_sessions: FetchSessions
+    features: Features = field(default_factory=Features)
+    fetches: Fetches = field(default_factory=Fetches)
+    metrics: BrokerMetrics = field(default_factory=BrokerMetrics)
+
+    # -- following the cluster
+
+    def follow(self, records: Sequence[Record]) -> None:
+        """Take in stored records of the cluster part, and act on what they change here."""
+        self.react(self.cluster.apply_all(records))
+
+    def react(self, changes: Changes) -> None:
+        """Close what is gone, take new configs, open what is led here now."""
+        for topic_id, name in changes.removed_topics.items():
+            self._drop_topic(topic_id, name)
+        if changes.configs:
+            self.partitions.configs_changed(self.configs.changed(changes.configs))
+        for topic_id, index in changes.partitions:
+            self._open_or_close(topic_id, index)
+
+    def _drop_topic(self, topic_id: "TopicId", name: str) -> None:
+        for partition in self.partitions:
+            if partition.topic_id == topic_id:
+                self.partitions.drop(partition)
+                if name == OFFSETS_TOPIC:
+                    self.groups.resign(partition.index)
+        self.tasks.create_task(self._forget_offsets(topic_id, name), name="forget offsets")
+
+    async def _forget_offsets(self, topic_id: "TopicId", name: str) -> None:
+        try:
+            await self.groups.forget_topics([(name, topic_id)])
+        except errors.KafkaError as error:
+            log.info("offsets of the deleted topic %s stay until they expire: %s", name, error)
+
+    def _open_or_close(self, topic_id: "TopicId", index: int) -> None:
+        known = self.cluster.topics.get(topic_id)
+        row = self.cluster.partition(topic_id, index)
+        here = self.partitions.find(topic_id, "", index)
+        leads = known is not None and row is not None and row.leader == self.node_id
+        if here is not None and not (leads and row and here.leader_epoch == row.leader_epoch):
+            self.partitions.close(here)
+            here = None
+        if not leads or here is not None:
+            return
+        assert known is not None
+        opened = self.controller.partition_at(topic_id, index)
+        if opened is not None:
+            self._lead(known.name, self.partitions.open(known.name, opened))
+
+    def _lead(self, topic: str, partition: Partition) -> None:
+        if topic == OFFSETS_TOPIC:
+            self.groups.partition_count = self.cluster.partition_count(partition.topic_id)
+            self.groups.lead(
+                partition.index,
+                leader_epoch=partition.leader_epoch,
+                log=PartitionLog(partition),
+            )
+
+    async def keep_retention(self, interval_ms: int) -> None:
+        """Look for what has expired, every `log.retention.check.interval.ms`, until cancelled."""
+        while True:
+            await asyncio.sleep(interval_ms / 1000)
+            await self.partitions.expire()
+
+    async def stop(self) -> None:
+        """Lead nothing any more: coordinators resign, partitions remember, appends end."""
+        for partition in self.partitions:
+            if partition.topic == OFFSETS_TOPIC:
+                self.groups.resign(partition.index)
+        await self.partitions.close_cleanly()
+        for partition in self.partitions:
+            self.partitions.close(partition)
+
+    # -- what handlers ask
+
+    def check_in_sync(self, partition: Partition, acks: int) -> None:
+        """Whether the placement list is long enough for `min.insync.replicas`.
+
+        Compared with the list, not with the living: the data is safe without them, and a produce is
+        refused only where it could never have been accepted (HAZARDS 19). Raises NotEnoughReplicas.
+        """
+        wanted = partition.config.min_insync_replicas
+        if acks != ALL_IN_SYNC or wanted <= 1:
+            return
+        row = self.cluster.partition(partition.topic_id, partition.index)
+        listed = 0 if row is None else len(row.replicas)
+        if listed < wanted:
+            raise errors.NotEnoughReplicas(
+                f"{partition}: min.insync.replicas is {wanted}, replicas are {listed}"
+            )
+
+    def committed(self, stream_ids: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        """An upload was committed; a stream that is fenced is not led here any more."""
+        for stream_id, verdict in zip(stream_ids, verdicts, strict=True):
+            if verdict is Verdict.FENCED:
+                log.warning("stream %d was opened elsewhere; closing it here", stream_id)
+                self.partitions.close_stream(stream_id)
+        self.partitions.committed(stream_ids)

@@ -1,0 +1,285 @@
+"""One client's connection: frames in, answers out in the order of the requests.
+
+Produce requests start at once, so that those which a producer has in flight share a group commit.
+Any other request starts when everything before it on this connection is answered, which is what
+Apache Kafka does, and what clients that pipeline rely on.
+
+A client that does not read its answers, or sends faster than it is served, is held back by not
+reading from its socket: nothing here grows without a bound.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from automq._native import Buf, Frames, FrameTooLarge
+from automq.broker.memory import RequestMemory
+from automq.config.listeners import Listener
+from automq.protocol.codec import MalformedMessage, RequestHead, read_request_header
+from automq.world import Clock
+
+log = logging.getLogger(__name__)
+
+PRODUCE, FETCH = 0, 1
+QUEUED_REQUESTS_MAX = 64
+JOINED_BYTES_MAX = 16 * 1024
+
+Segments = list[bytes | Buf]
+
+
+class Slot:
+    """The place of one request among the answers of its connection.
+
+    `answer` is called once, at any time, in any order; the connection may be gone by then.
+    """
+
+    __slots__ = ("_connection", "answered", "close_after", "frame_bytes", "head", "segments")
+
+    def __init__(self, connection: "Connection", head: RequestHead, frame_bytes: int) -> None:
+        self._connection = connection
+        self.head = head
+        self.frame_bytes = frame_bytes
+        self.segments: Segments | None = None
+        self.answered = False
+        self.close_after = False
+
+    @property
+    def connection(self) -> "Connection":
+        return self._connection
+
+    def answer(self, segments: Segments | None) -> None:
+        """Send `segments` when it is this request's turn; None sends nothing (acks=0)."""
+        assert not self.answered, self.head
+        self.segments = segments
+        self.answered = True
+        self._connection.on_answered()
+
+    def give_up(self) -> None:
+        """Close the connection once everything before this request is answered."""
+        self.close_after = True
+        self.answer(None)
+
+
+class Requests(Protocol):
+    """What a connection hands its requests to."""
+
+    def start(self, slot: Slot, frame: Buf) -> bool:
+        """Begin to work on a request; False if it must be offered again later (back-pressure).
+
+        Whoever answers False calls `connection.resume()` when there is room.
+        """
+        ...
+
+    def closed(self, connection: "Connection") -> None:
+        """The connection is gone."""
+        ...
+
+
+class Connection(asyncio.BufferedProtocol):
+    """The protocol object of one socket. All methods run on the event loop."""
+
+    def __init__(
+        self,
+        *,
+        requests: Requests,
+        listener: Listener,
+        memory: RequestMemory,
+        clock: Clock,
+        frame_bytes_max: int,
+        connection_id: int,
+        on_closed: Callable[["Connection"], None],
+    ) -> None:
+        self.listener = listener
+        self.id = connection_id
+        self.peer_host = ""
+        self.client_software = ("unknown", "unknown")
+        self.last_active_ms = clock.monotonic_ms()
+        self._requests = requests
+        self._memory = memory
+        self._clock = clock
+        self._on_closed = on_closed
+        self._frames = Frames(frame_bytes_max)
+        self._queued: deque[Buf] = deque()
+        self._slots: deque[Slot] = deque()
+        self._transport: asyncio.Transport | None = None
+        self._is_reading = True
+        self._is_writable = True
+        self._is_advancing = False
+        self._held_back = False
+        self._ended = False
+
+    # -- what the event loop calls
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        assert isinstance(transport, asyncio.Transport) or hasattr(transport, "write")
+        self._transport = transport  # type: ignore[assignment]  # uvloop's is not a subclass
+        peer = transport.get_extra_info("peername")
+        self.peer_host = peer[0] if peer else ""
+
+    def get_buffer(self, sizehint: int) -> Frames:
+        return self._frames.get_buffer(sizehint)
+
+    def buffer_updated(self, nbytes: int) -> None:
+        try:
+            frames = self._frames.received(nbytes)
+        except FrameTooLarge as error:
+            log.warning("closing connection from %s: %s", self.peer_host, error)
+            self.close()
+            return
+        if not frames:
+            return
+        self.last_active_ms = self._clock.monotonic_ms()
+        for frame in frames:
+            self._memory.take(len(frame))
+            self._queued.append(frame)
+        self._advance()
+        self._set_reading()
+
+    def eof_received(self) -> bool:
+        return False
+
+    def pause_writing(self) -> None:
+        self._is_writable = False
+
+    def resume_writing(self) -> None:
+        self._is_writable = True
+        self._advance()
+        self._set_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._end()
+
+    # -- what the rest of the broker calls
+
+    def on_answered(self) -> None:
+        """Write what is due now, then start what may start now."""
+        if self._ended:
+            return
+        self._write_due()
+        self._advance()
+        self._set_reading()
+
+    def resume(self) -> None:
+        """There is room again for what was refused by back-pressure."""
+        self._held_back = False
+        self._advance()
+        self._set_reading()
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._slots and not self._queued
+
+    @property
+    def waits_for_data(self) -> bool:
+        """Whether all it waits for is a fetch, which has nothing to lose."""
+        return all(slot.head.api_key == FETCH for slot in self._slots) and not self._queued
+
+    @property
+    def is_closed(self) -> bool:
+        return self._ended
+
+    def close(self) -> None:
+        """Close at once; answers that come later are dropped."""
+        if self._transport is not None:
+            self._transport.close()
+        self._end()
+
+    # -- inside
+
+    def _advance(self) -> None:
+        """Start queued requests while the order of their answers and the limits allow it."""
+        if self._is_advancing:
+            return
+        self._is_advancing = True
+        try:
+            while self._queued and self._may_start():
+                if not self._start_next():
+                    return
+        finally:
+            self._is_advancing = False
+
+    def _may_start(self) -> bool:
+        return (
+            self._is_writable
+            and not self._held_back
+            and not self._ended
+            and len(self._slots) < QUEUED_REQUESTS_MAX
+        )
+
+    def _start_next(self) -> bool:
+        """Start the oldest queued request; False when it has to wait."""
+        frame = self._queued[0]
+        try:
+            head = read_request_header(frame)
+        except MalformedMessage as error:
+            log.warning("closing connection from %s: bad request header: %s", self.peer_host, error)
+            self.close()
+            return False
+        if self._slots and head.api_key != PRODUCE:
+            return False
+        slot = Slot(self, head, len(frame))
+        self._slots.append(slot)
+        self._queued.popleft()
+        if self._requests.start(slot, frame):
+            return True
+        # Refused: it goes back to the front, and nothing overtakes it.
+        self._slots.pop()
+        self._queued.appendleft(frame)
+        self._held_back = True
+        return False
+
+    def _write_due(self) -> None:
+        due: Segments = []
+        transport = self._transport
+        assert transport is not None
+        while self._slots and self._slots[0].answered:
+            slot = self._slots.popleft()
+            self._memory.give_back(slot.frame_bytes)
+            if slot.segments:
+                due += slot.segments
+            if slot.close_after:
+                write(transport, due)
+                self.close()
+                return
+        write(transport, due)
+
+    def _set_reading(self) -> None:
+        """Read from the socket exactly while there is room for what may come."""
+        if self._ended or self._transport is None:
+            return
+        overdrawn = self._memory.is_overdrawn
+        wanted = self._is_writable and len(self._queued) < QUEUED_REQUESTS_MAX and not overdrawn
+        if wanted == self._is_reading:
+            return
+        self._is_reading = wanted
+        if wanted:
+            self._transport.resume_reading()
+            return
+        self._transport.pause_reading()
+        if overdrawn:
+            self._memory.when_there_is_room(self._set_reading)
+
+    def _end(self) -> None:
+        if self._ended:
+            return
+        self._ended = True
+        held = sum(slot.frame_bytes for slot in self._slots) + sum(map(len, self._queued))
+        self._slots.clear()
+        self._queued.clear()
+        self._memory.give_back(held)
+        self._requests.closed(self)
+        self._on_closed(self)
+
+
+def write(transport: asyncio.Transport, due: Segments) -> None:
+    """Write small answers as one piece and big ones without joining them (HOTPATH 2)."""
+    if not due:
+        return
+    if len(due) == 1:
+        transport.write(due[0])  # type: ignore[arg-type]  # any buffer will do
+    elif sum(map(len, due)) <= JOINED_BYTES_MAX:
+        transport.write(b"".join(due))
+    else:
+        transport.writelines(due)  # type: ignore[arg-type]

@@ -1,0 +1,158 @@
+"""Accepting connections: addresses, socket options and limits under Kafka's names."""
+
+import asyncio
+import logging
+import socket
+from collections import Counter
+from dataclasses import dataclass
+
+from automq.broker.connection import Connection, Requests
+from automq.broker.memory import RequestMemory
+from automq.config.listeners import Listener
+from automq.world import Clock
+
+log = logging.getLogger(__name__)
+
+IDLE_SWEEPS = 4
+ACCEPT_RETRY_S = 0.1
+DRAIN_POLL_S = 0.02
+
+
+@dataclass(frozen=True, slots=True)
+class SocketLimits:
+    """Kafka's socket settings; -1 leaves a buffer to the system."""
+
+    send_buffer_bytes: int
+    receive_buffer_bytes: int
+    backlog: int
+    request_bytes_max: int
+    connections_max: int
+    connections_per_ip_max: int
+    connections_per_ip_overrides: dict[str, int]
+    idle_max_ms: int
+
+
+class Acceptor:
+    """All connections of a broker, over all its listeners.
+
+    `max.connections` is waited for (nothing is accepted meanwhile, KIP-402);
+    `max.connections.per.ip` is refused at once (KIP-308).
+    """
+
+    def __init__(
+        self, *, limits: SocketLimits, requests: Requests, memory: RequestMemory, clock: Clock
+    ) -> None:
+        self.connections: set[Connection] = set()
+        self.refused = 0
+        self.limits = limits
+        self._requests = requests
+        self._memory = memory
+        self._clock = clock
+        self._next_id = 0
+        self._per_host: Counter[str] = Counter()
+        self._has_room = asyncio.Event()
+        self._has_room.set()
+
+    async def serve(self, listener: Listener, listening: socket.socket) -> None:
+        """Accept connections of `listener` until cancelled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._has_room.wait()
+            try:
+                accepted, address = await loop.sock_accept(listening)
+            except OSError as error:
+                # Out of file descriptors, or a client that left again: neither ends a listener.
+                log.warning("listener %s: accept failed: %s", listener.name, error)
+                await asyncio.sleep(ACCEPT_RETRY_S)
+                continue
+            await self._connect(listener, accepted, address[0])
+
+    async def close_idle(self) -> None:
+        """Close connections that have been idle too long (`connections.max.idle.ms`)."""
+        while self.limits.idle_max_ms > 0:
+            await asyncio.sleep(self.limits.idle_max_ms / 1000 / IDLE_SWEEPS)
+            oldest_ms = self._clock.monotonic_ms() - self.limits.idle_max_ms
+            for connection in list(self.connections):
+                if connection.is_idle and connection.last_active_ms < oldest_ms:
+                    connection.close()
+
+    async def drain(self, patience_s: float) -> None:
+        """Answer what has been asked, then close; what takes longer than `patience_s` is cut off."""
+        deadline_ms = self._clock.monotonic_ms() + patience_s * 1000
+        while self._clock.monotonic_ms() < deadline_ms:
+            for connection in list(self.connections):
+                if connection.is_idle or connection.waits_for_data:
+                    connection.close()
+            if not self.connections:
+                return
+            await asyncio.sleep(DRAIN_POLL_S)
+        self.close_all()
+
+    def close_all(self) -> None:
+        for connection in list(self.connections):
+            connection.close()
+
+    async def _connect(self, listener: Listener, accepted: socket.socket, host: str) -> None:
+        limits = self.limits
+        host_max = limits.connections_per_ip_overrides.get(host, limits.connections_per_ip_max)
+        if self._per_host[host] >= host_max:
+            self.refused += 1
+            log.warning("refused a connection from %s: it has %d already", host, host_max)
+            accepted.close()
+            return
+        tune(accepted, limits)
+        connection = Connection(
+            requests=self._requests,
+            listener=listener,
+            memory=self._memory,
+            clock=self._clock,
+            frame_bytes_max=limits.request_bytes_max,
+            connection_id=self._next_id,
+            on_closed=lambda gone: self._forget(gone, host),
+        )
+        self._next_id += 1
+        self._per_host[host] += 1
+        self.connections.add(connection)
+        if len(self.connections) >= limits.connections_max:
+            self._has_room.clear()
+        try:
+            loop = asyncio.get_running_loop()
+            await loop.connect_accepted_socket(lambda: connection, accepted)
+        except OSError as error:
+            log.warning("lost a connection from %s: %s", host, error)
+            connection.close()
+
+    def _forget(self, connection: Connection, host: str) -> None:
+        self.connections.discard(connection)
+        self._per_host[host] -= 1
+        if self._per_host[host] <= 0:
+            del self._per_host[host]
+        if len(self.connections) < self.limits.connections_max:
+            self._has_room.set()
+
+
+def listen(listener: Listener, backlog: int, receive_buffer_bytes: int) -> socket.socket:
+    """A listening socket for `listener`. Raises OSError, which names the address."""
+    host = listener.host or "0.0.0.0"  # noqa: S104  an empty host is Kafka's "all interfaces"
+    family, _, _, _, address = socket.getaddrinfo(host, listener.port, type=socket.SOCK_STREAM)[0]
+    listening = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if receive_buffer_bytes != -1:
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer_bytes)
+        listening.setblocking(False)
+        listening.bind(address)
+        listening.listen(backlog)
+    except OSError as error:
+        listening.close()
+        where = f"cannot listen on {host}:{listener.port}"
+        raise OSError(error.errno, f"{where}: {error.strerror}") from None
+    return listening
+
+
+def tune(accepted: socket.socket, limits: SocketLimits) -> None:
+    accepted.setblocking(False)
+    accepted.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    accepted.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    if limits.send_buffer_bytes != -1:
+        accepted.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.send_buffer_bytes)
