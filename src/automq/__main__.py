@@ -1,0 +1,5 @@
+"""`python -m automq`: the same as the `automq` command."""
+
+from automq.cli import main
+
+main()

@@ -1,0 +1,36 @@
+"""The `automq` command.
+
+One module per noun (`server.py`, later `storage.py`, `metadata.py`); `main` finds them. Messages
+name the thing, say what to do next, and read well without colour. Exit status: 0 done, 1 failed,
+2 the input was wrong and nothing was done.
+
+Nothing here decides anything; a command parses its words, builds what it needs from the layers
+below, and prints.
+"""
+
+import sys
+
+import click
+
+from automq.cli.server import server
+
+__all__ = ["main"]
+
+OPTIMISED = "automq refuses to run with python -O: its assertions guard the data"
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="automq", message="%(prog)s %(version)s")
+def cli() -> None:
+    """A Kafka-compatible streaming platform that keeps its data in object storage."""
+
+
+cli.add_command(server)
+
+
+def main() -> None:
+    """The entry point of the installed command."""
+    if not __debug__:
+        print(OPTIMISED, file=sys.stderr)
+        sys.exit(2)
+    cli(prog_name="automq")

@@ -1,0 +1,48 @@
+"""Winning the metadata log on this node's register."""
+
+import asyncio
+import logging
+
+from automq.config import keys
+from automq.config.node_config import NodeConfig
+from automq.metadata.election import Lost, elect
+from automq.metadata.log import CHUNK_ENTRIES, Author
+from automq.metadata.records.cluster import ClusterCreated, Endpoint
+from automq.metadata.records.registry import Record
+from automq.metadata.register import ObjectStoreRegister, SteadyRegister
+from automq.metadata.state import MetadataState, Policy
+from automq.objectstore import ObjectStore
+from automq.world import World
+
+log = logging.getLogger(__name__)
+
+IS_LOCAL = "file://"
+
+
+async def elect_here(
+    config: NodeConfig, world: World, store: ObjectStore, incarnation: bytes
+) -> MetadataState:
+    """This node as the active controller; an empty store becomes a new cluster.
+
+    A node that loses follows nobody yet (one controller role a cluster): it stands again, and
+    whoever was the writer before finds its number taken and ends.
+    """
+    register = SteadyRegister(ObjectStoreRegister(store), world)
+    genesis: list[Record] = [ClusterCreated(world.new_uuid(), world.clock.now_ms(), CHUNK_ENTRIES)]
+    endpoints = [Endpoint(it.name, it.host, it.port) for it in config.advertised_listeners]
+    author = Author(config.node_id, incarnation)
+    while True:
+        result = await elect(register, world, author, genesis=genesis, endpoints=endpoints)
+        if not isinstance(result, Lost):
+            break
+        log.warning("node %d won the metadata log first; trying again", result.winner.node_id)
+        await asyncio.sleep(world.chance.uniform(0.05, 0.5))
+    probe_ms = config.get(keys.automq.METADATA_POLL_INTERVAL_MS)
+    if config.metadata_uri.startswith(IS_LOCAL):
+        # One machine, one lock: nobody else can have written, and a laptop sleeps better.
+        probe_ms = 0
+    policy = Policy(
+        probe_ms=probe_ms,
+        snapshot_entries=config.get(keys.automq.METADATA_SNAPSHOT_ENTRIES),
+    )
+    return MetadataState(result, register, world, policy)

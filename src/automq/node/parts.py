@@ -1,0 +1,240 @@
+"""The parts of a node, put together in the order that makes a start safe."""
+
+import asyncio
+import logging
+import socket
+from dataclasses import dataclass
+
+from automq._native import BlockCache, LogCache
+from automq.broker.broker import Broker
+from automq.broker.fetch_sessions import FetchSessions
+from automq.broker.listener import Acceptor, SocketLimits, listen
+from automq.broker.memory import RequestMemory
+from automq.broker.partitions import Partitions
+from automq.broker.producer_ids import ProducerIds
+from automq.broker.requests import Dispatcher
+from automq.broker.topic_configs import TopicConfigs
+from automq.config import keys
+from automq.config.effective import BrokerConfigs
+from automq.config.listeners import Listener
+from automq.config.node_config import NodeConfig
+from automq.controller.local import LocalController
+from automq.coordinator.group import GroupCoordinator
+from automq.coordinator.group.settings import GroupSettings
+from automq.metadata.state import MetadataState
+from automq.node.failure import NodeFailure
+from automq.node.metadata import elect_here
+from automq.node.storage import open_at, recover_wals
+from automq.objectstore import ObjectStore
+from automq.objectstore.retry import Retrying
+from automq.stream.engine import StreamEngine
+from automq.stream.reader import ObjectReader
+from automq.stream.uploader import Uploader, UploadLimits
+from automq.stream.wal import Wal, WalHome, WalOptions, wal_home
+from automq.world import World
+
+log = logging.getLogger(__name__)
+
+READ_AHEAD_BYTES = 1 << 20
+COLD_READS_MAX = 16
+MINUTE_MS = 60_000
+
+
+@dataclass(slots=True)
+class NodeParts:
+    """What a running node consists of. `background` are the tasks that run until it stops."""
+
+    store: ObjectStore
+    home: WalHome
+    metadata: MetadataState
+    controller: LocalController
+    engine: StreamEngine
+    uploader: Uploader
+    uploading: "asyncio.Task[None]"
+    broker: Broker
+    acceptor: Acceptor
+    listening: list[tuple[Listener, socket.socket]]
+
+
+async def assemble(config: NodeConfig, world: World, tasks: asyncio.TaskGroup) -> NodeParts:
+    """Start every part, in this order and no other.
+
+    The log is won first (an older incarnation's commits are refused from here on), then this
+    incarnation is registered, then what older ones left in WALs is committed, then streams are
+    opened, each at its true end; requests come last. Raises NodeFailure.
+    """
+    listening = listen_on(config)
+    incarnation = world.new_uuid()
+    store = Retrying(open_at(config, world, config.storage_uri), world)
+    metadata_store = open_at(config, world, config.metadata_uri)
+    home = wal_home(config.wal_uri)
+    metadata = await elect_here(config, world, metadata_store, incarnation)
+    tasks.create_task(metadata.serve(), name="metadata")
+    controller = LocalController(metadata, config.node_id, world.clock, store)
+    await controller.register(config, incarnation)
+    cluster_id = metadata.stored.cluster_id
+    await recover_wals(
+        controller=controller,
+        home=home,
+        store=store,
+        cluster_id=cluster_id,
+        object_bytes=config.budgets.upload_bytes,
+    )
+    wal, options = await open_wal(config, controller, home, cluster_id)
+    reader = ObjectReader(
+        store=store,
+        client=controller,
+        cache=BlockCache(bytes_max=config.budgets.block_cache_bytes),
+        cluster_id=cluster_id,
+        read_ahead_bytes=READ_AHEAD_BYTES,
+        concurrency_max=COLD_READS_MAX,
+        tasks=tasks,
+    )
+    cache = LogCache(bytes_max=config.budgets.log_cache_bytes)
+    engine = StreamEngine(wal=wal, options=options, cache=cache, reader=reader)
+    broker = make_broker(config, world, controller, metadata, engine, tasks)
+    uploader = Uploader(
+        engine=engine,
+        store=store,
+        client=controller,
+        cluster_id=cluster_id,
+        wal_id=wal.wal_id,
+        limits=UploadLimits(
+            upload_bytes=config.budgets.upload_bytes,
+            interval_ms=config.get(keys.automq.UPLOAD_INTERVAL_MS),
+            inflight_max=config.get(keys.automq.UPLOAD_INFLIGHT_MAX),
+        ),
+        on_committed=broker.committed,
+    )
+    uploading = tasks.create_task(uploader.run(), name="uploader")
+    await start_broker(config, controller, metadata, broker, tasks)
+    acceptor = Acceptor(
+        limits=socket_limits(config),
+        requests=Dispatcher(broker, tasks),
+        memory=RequestMemory(config.budgets.request_bytes),
+        clock=world.clock,
+    )
+    tasks.create_task(acceptor.close_idle(), name="idle connections")
+    return NodeParts(
+        store, home, metadata, controller, engine, uploader, uploading, broker, acceptor, listening
+    )
+
+
+def listen_on(config: NodeConfig) -> list[tuple[Listener, socket.socket]]:
+    """A socket for each listener, first of all: a port in use is told before anything is done."""
+    backlog = config.get(keys.kafka.SOCKET_LISTEN_BACKLOG_SIZE)
+    receive_bytes = config.get(keys.kafka.SOCKET_RECEIVE_BUFFER_BYTES)
+    try:
+        return [(it, listen(it, backlog, receive_bytes)) for it in config.listeners]
+    except OSError as error:
+        raise NodeFailure(f"{error.strerror}; change listeners or free the port") from None
+
+
+async def open_wal(
+    config: NodeConfig, controller: LocalController, home: WalHome, cluster_id: bytes
+) -> tuple[Wal, WalOptions]:
+    """A new WAL for this incarnation; its id is stored before the first byte is written."""
+    options = WalOptions(
+        segment_bytes=config.get(keys.automq.WAL_SEGMENT_BYTES),
+        capacity_bytes=config.get(keys.automq.WAL_CAPACITY_BYTES),
+        iops_max=config.get(keys.automq.WAL_IOPS),
+    )
+    wal_id = await controller.register_wal(config.wal_uri)
+    wal = home.open(wal_id=wal_id, node_id=config.node_id, cluster_id=cluster_id, options=options)
+    return wal, options
+
+
+def make_broker(
+    config: NodeConfig,
+    world: World,
+    controller: LocalController,
+    metadata: MetadataState,
+    engine: StreamEngine,
+    tasks: asyncio.TaskGroup,
+) -> Broker:
+    """The broker on the stored cluster part of this process's metadata."""
+    cluster = metadata.stored
+    configs = TopicConfigs(broker=BrokerConfigs.of(config), cluster=cluster, node_id=config.node_id)
+    partitions = Partitions(
+        engine=engine,
+        keeper=controller,
+        cluster=cluster,
+        clock=world.clock,
+        config_of=configs.of,
+        tasks=tasks,
+    )
+    groups = GroupCoordinator(
+        world=world,
+        partition_count=config.get(keys.kafka.OFFSETS_TOPIC_NUM_PARTITIONS),
+        settings=group_settings(config),
+    )
+    return Broker(
+        node_id=config.node_id,
+        config=config,
+        world=world,
+        cluster=cluster,
+        engine=engine,
+        controller=controller,
+        partitions=partitions,
+        groups=groups,
+        configs=configs,
+        producer_ids=ProducerIds(controller.reserve_producer_ids),
+        tasks=tasks,
+        fetch_sessions=FetchSessions(
+            config.get(keys.kafka.MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)
+        ),
+    )
+
+
+async def start_broker(
+    config: NodeConfig,
+    controller: LocalController,
+    metadata: MetadataState,
+    broker: Broker,
+    tasks: asyncio.TaskGroup,
+) -> None:
+    """Follow the stored metadata, and lead what this node led before."""
+    started = asyncio.Event()
+    tasks.create_task(broker.groups.run(started=started), name="groups")
+    await started.wait()
+    metadata.on_stored(lambda entry: broker.react(entry.changes))
+    led = await controller.lead()
+    await controller.activate()
+    log.info("node %d leads %d partitions", config.node_id, led)
+    tasks.create_task(
+        broker.keep_retention(config.get(keys.kafka.LOG_RETENTION_CHECK_INTERVAL_MS)),
+        name="retention",
+    )
+    grace_ms = config.get(keys.automq.OBJECT_RETENTION_GRACE_MS)
+    tasks.create_task(controller.sweep(grace_ms), name="object sweeper")
+
+
+def group_settings(config: NodeConfig) -> GroupSettings:
+    kafka = keys.kafka
+    return GroupSettings(
+        min_session_timeout_ms=config.get(kafka.GROUP_MIN_SESSION_TIMEOUT_MS),
+        max_session_timeout_ms=config.get(kafka.GROUP_MAX_SESSION_TIMEOUT_MS),
+        initial_rebalance_delay_ms=config.get(kafka.GROUP_INITIAL_REBALANCE_DELAY_MS),
+        max_size=config.get(kafka.GROUP_MAX_SIZE),
+        offset_metadata_max_bytes=config.get(kafka.OFFSET_METADATA_MAX_BYTES),
+        offsets_retention_ms=config.get(kafka.OFFSETS_RETENTION_MINUTES) * MINUTE_MS,
+        offsets_retention_check_interval_ms=config.get(kafka.OFFSETS_RETENTION_CHECK_INTERVAL_MS),
+        offsets_commit_timeout_ms=config.get(kafka.OFFSETS_COMMIT_TIMEOUT_MS),
+    )
+
+
+def socket_limits(config: NodeConfig) -> SocketLimits:
+    kafka = keys.kafka
+    overrides = dict(
+        item.rsplit(":", 1) for item in config.get(kafka.MAX_CONNECTIONS_PER_IP_OVERRIDES) if item
+    )
+    return SocketLimits(
+        send_buffer_bytes=config.get(kafka.SOCKET_SEND_BUFFER_BYTES),
+        receive_buffer_bytes=config.get(kafka.SOCKET_RECEIVE_BUFFER_BYTES),
+        backlog=config.get(kafka.SOCKET_LISTEN_BACKLOG_SIZE),
+        request_bytes_max=config.get(kafka.SOCKET_REQUEST_MAX_BYTES),
+        connections_max=config.get(kafka.MAX_CONNECTIONS),
+        connections_per_ip_max=config.get(kafka.MAX_CONNECTIONS_PER_IP),
+        connections_per_ip_overrides={host: int(most) for host, most in overrides.items()},
+        idle_max_ms=config.get(kafka.CONNECTIONS_MAX_IDLE_MS),
+    )

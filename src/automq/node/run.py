@@ -1,0 +1,133 @@
+"""A node's life: start in the safe order, serve until told to stop, stop without losing a thing."""
+
+import asyncio
+import logging
+import signal
+from typing import Protocol
+
+from automq.config.node_config import NodeConfig
+from automq.metadata.log import DamagedLog
+from automq.metadata.records.registry import UnknownRecord
+from automq.metadata.writer import Deposed
+from automq.node.failure import NodeFailure
+from automq.node.lock import locked
+from automq.node.parts import NodeParts, assemble
+from automq.objectstore import BadUri, StoreError
+from automq.stream.wal import Wal, WalError
+from automq.world import World, system_world
+from automq.world.waiting import called
+
+log = logging.getLogger(__name__)
+
+DRAIN_S = 5.0
+
+
+class Ready(Protocol):
+    """Told once, when clients can connect: where, and how long the start took."""
+
+    def __call__(self, addresses: str, seconds: float, /) -> None: ...
+
+
+async def run_node(config: NodeConfig, *, ready: Ready, world: World | None = None) -> None:
+    """Run one node until SIGTERM or SIGINT; returns after a clean stop. Raises NodeFailure."""
+    world = world or system_world()
+    started_ms = world.clock.monotonic_ms()
+    stopping = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopping.set)
+    with locked(config.data_dir):
+        try:
+            await serve(config, world, stopping, started_ms=started_ms, ready=ready)
+        except BaseExceptionGroup as group:
+            raise told(first_of(group)) from None
+        except Exception as error:
+            raise told(error) from None
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+def first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The error that ended the node: the first that is a failure told for people, or the first."""
+    flat: list[BaseException] = []
+
+    def flatten(error: BaseException) -> None:
+        if isinstance(error, BaseExceptionGroup):
+            for inner in error.exceptions:
+                flatten(inner)
+        else:
+            flat.append(error)
+
+    flatten(group)
+    return next((error for error in flat if isinstance(error, NodeFailure)), flat[0])
+
+
+def told(error: BaseException) -> BaseException:
+    """The failure as an operator is told of it; what nobody foresaw keeps its stack in the log."""
+    if isinstance(error, NodeFailure):
+        return error
+    if isinstance(error, Deposed):
+        return NodeFailure(f"another controller has taken over: {error}")
+    if isinstance(error, (DamagedLog, UnknownRecord)):
+        return NodeFailure(f"the metadata log cannot be used: {error}")
+    if isinstance(error, (WalError, StoreError, BadUri, OSError)):
+        return NodeFailure(str(error))
+    if isinstance(error, Exception):
+        log.error("the node failed", exc_info=error)
+        return NodeFailure(f"unexpected {type(error).__name__}: {error} (stack in the log)")
+    return error
+
+
+async def serve(
+    config: NodeConfig,
+    world: World,
+    stopping: asyncio.Event,
+    *,
+    started_ms: float,
+    ready: Ready,
+) -> None:
+    """Start everything, wait for `stopping`, stop everything in order."""
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            parts = await assemble(config, world, tasks)
+            tasks.create_task(watch_wal(parts.engine.wal), name="watch wal")
+            serving = [
+                tasks.create_task(parts.acceptor.serve(listener, listening), name=str(listener))
+                for listener, listening in parts.listening
+            ]
+            addresses = ", ".join(str(listener) for listener in config.listeners)
+            ready(addresses, (world.clock.monotonic_ms() - started_ms) / 1000)
+            await stopping.wait()
+            log.info("stopping: draining connections and uploading what is left")
+            for task in serving:
+                task.cancel()
+            await stop(parts)
+            raise Stopped
+    except* Stopped:
+        log.info("stopped")
+
+
+class Stopped(Exception):
+    """Everything is stored and closed; what still runs in the background may end."""
+
+
+async def watch_wal(wal: Wal) -> None:
+    """A failed write or sync ends the node: nothing could be acknowledged any more."""
+    await called(lambda wake: wal.on_failure(lambda _: wake()))
+    raise NodeFailure(f"the write-ahead log failed: {wal.failure}")
+
+
+async def stop(parts: NodeParts) -> None:
+    """Drain, remember, upload, close, in this order; a kill at any point loses nothing.
+
+    What is not done when it dies is in the WAL, and the next start recovers it.
+    """
+    await parts.acceptor.drain(DRAIN_S)
+    await parts.broker.stop()
+    parts.uploader.stop()
+    await parts.uploading
+    await parts.engine.wal.close(clean=True)
+    await parts.controller.close_node(wal_id=parts.engine.wal.wal_id, fence=parts.engine.wal.end)
+    parts.home.remove(parts.engine.wal.wal_id)
+    await parts.metadata.drained()
