@@ -24,13 +24,15 @@ from typing import ClassVar
 NONE = 0
 
 _BY_CODE: dict[int, type["KafkaError"]] = {}
+_BY_NAME: dict[str, type["KafkaError"]] = {}
 
 
 class KafkaError(Exception):
     """What a broker answers instead of a result.
 
     `code` and `name` are Kafka's; `retriable` says whether its clients try again by themselves.
-    `message` is what was given, or the name in words.
+    `message` is what was given, or the name in words; `record_errors` are the records of a batch
+    that are at fault, by their number, and why (KIP-467).
     """
 
     code: ClassVar[int] = -1
@@ -39,11 +41,12 @@ class KafkaError(Exception):
 
     def __init_subclass__(cls, *, code: int, name: str, retriable: bool = False) -> None:
         cls.code, cls.name, cls.retriable = code, name, retriable
-        _BY_CODE[code] = cls
+        _BY_CODE[code] = _BY_NAME[name] = cls
 
     def __init__(self, message: str | None = None) -> None:
         self.message = message or self.name.lower().replace("_", " ")
         super().__init__(self.message)
+        self.record_errors: list[tuple[int, str]] = []
 
 
 def by_code(code: int) -> type[KafkaError]:
@@ -53,6 +56,11 @@ def by_code(code: int) -> type[KafkaError]:
     """
     assert code != NONE, "0 is not an error"
     return _BY_CODE.get(code, UnknownServerError)
+
+
+def by_name(name: str) -> type[KafkaError]:
+    """The class of an error by Kafka's name; UnknownServerError for a name it does not define."""
+    return _BY_NAME.get(name, UnknownServerError)
 '''
 
 

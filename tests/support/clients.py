@@ -1,0 +1,17 @@
+"""Small things that tests ask of a broker through librdkafka."""
+
+from confluent_kafka.admin import AdminClient, NewTopic
+
+TIMEOUT_S = 30
+
+
+def admin(bootstrap: str) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap})
+
+
+def create_topic(
+    bootstrap: str, name: str, *, partitions: int = 1, config: dict[str, str] | None = None
+) -> None:
+    """Create a topic and wait until that is stored."""
+    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})
+    admin(bootstrap).create_topics([topic])[name].result(TIMEOUT_S)
