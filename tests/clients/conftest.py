@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
 from apache_kafka import Tools, why_unavailable
 from support.broker import Broker, fresh, running_broker
 

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Protocol, TypeVar
 
 from apache_kafka import ApacheKafka
-
 from support.server import Server
 
 T = TypeVar("T")
