@@ -29,6 +29,29 @@ JOINED_BYTES_MAX = 16 * 1024
 Segments = list[bytes | Buf]
 
 
+class Writes:
+    """Connections with something to write, written together at the end of a turn of the loop.
+
+    A commit of the WAL answers many requests of one connection: they leave by one write.
+    """
+
+    __slots__ = ("_due",)
+
+    def __init__(self) -> None:
+        self._due: list[Connection] = []
+
+    def add(self, connection: "Connection") -> None:
+        """Write this connection's answers soon."""
+        if not self._due:
+            asyncio.get_running_loop().call_soon(self._write_all)
+        self._due.append(connection)
+
+    def _write_all(self) -> None:
+        due, self._due = self._due, []
+        for connection in due:
+            connection.write_answers()
+
+
 class Slot:
     """The place of one request among the answers of its connection.
 
@@ -86,6 +109,7 @@ class Connection(asyncio.BufferedProtocol):
         requests: Requests,
         listener: Listener,
         memory: RequestMemory,
+        writes: Writes,
         clock: Clock,
         frame_bytes_max: int,
         connection_id: int,
@@ -98,6 +122,8 @@ class Connection(asyncio.BufferedProtocol):
         self.last_active_ms = clock.monotonic_ms()
         self._requests = requests
         self._memory = memory
+        self._writes = writes
+        self._is_due = False
         self._clock = clock
         self._on_closed = on_closed
         self._frames = Frames(frame_bytes_max)
@@ -154,7 +180,15 @@ class Connection(asyncio.BufferedProtocol):
     # -- what the rest of the broker calls
 
     def on_answered(self) -> None:
+        """An answer is there; it is written with the others of this turn of the loop."""
+        if self._is_due or self._ended or not self._slots[0].answered:
+            return
+        self._is_due = True
+        self._writes.add(self)
+
+    def write_answers(self) -> None:
         """Write what is due now, then start what may start now."""
+        self._is_due = False
         if self._ended:
             return
         self._write_due()

@@ -6,7 +6,7 @@ import socket
 from collections import Counter
 from dataclasses import dataclass
 
-from automq.broker.connection import Connection, Requests
+from automq.broker.connection import Connection, Requests, Writes
 from automq.broker.memory import RequestMemory
 from automq.config.listeners import Listener
 from automq.world import Clock
@@ -47,6 +47,7 @@ class Acceptor:
         self.limits = limits
         self._requests = requests
         self._memory = memory
+        self._writes = Writes()
         self._clock = clock
         self._next_id = 0
         self._per_host: Counter[str] = Counter()
@@ -77,7 +78,7 @@ class Acceptor:
                     connection.close()
 
     async def drain(self, patience_s: float) -> None:
-        """Answer what has been asked, then close; what takes longer than `patience_s` is cut off."""
+        """Answer what has been asked, then close; what takes longer is cut off."""
         deadline_ms = self._clock.monotonic_ms() + patience_s * 1000
         while self._clock.monotonic_ms() < deadline_ms:
             for connection in list(self.connections):
@@ -105,6 +106,7 @@ class Acceptor:
             requests=self._requests,
             listener=listener,
             memory=self._memory,
+            writes=self._writes,
             clock=self._clock,
             frame_bytes_max=limits.request_bytes_max,
             connection_id=self._next_id,

@@ -7,8 +7,7 @@ durable offset: what the WAL has synced, no replica needs to confirm.
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from automq._native import Batch, BatchRefused, Buf, CacheRead, batches, check_produce
 from automq.config.effective import TopicConfig
@@ -33,8 +32,7 @@ class Waiter(Protocol):
     def progressed(self, size_bytes: int) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
+class Appended(NamedTuple):
     """What a producer is told of its batch."""
 
     base_offset: int
@@ -134,7 +132,7 @@ class Partition:
         return self.data.durable_offset
 
     def check_epoch(self, current_leader_epoch: int) -> None:
-        """Compare what a client believes (KIP-320). Raises FencedLeaderEpoch, UnknownLeaderEpoch."""
+        """What a client believes (KIP-320). Raises FencedLeaderEpoch, UnknownLeaderEpoch."""
         if current_leader_epoch < 0 or current_leader_epoch == self.data.epoch:
             return
         said = f"{self}: sent epoch {current_leader_epoch}"

@@ -4,7 +4,7 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from automq._native import Batch, CacheRead, LogCache, stamp
 from automq.stream.reader import ObjectReader, Read
@@ -19,7 +19,7 @@ READ_ATTEMPTS_MAX = 8
 class Stream:
     """An append-only sequence of record batches, open here at one epoch.
 
-    Offsets: `[start_offset, durable_offset)` can be read; `end_offset` is where the next batch goes.
+    Offsets: `[start_offset, durable_offset)` can be read; the next batch goes to `end_offset`.
     `durable_offset` never goes back and never passes what the WAL has synced.
     """
 
@@ -38,8 +38,7 @@ class Stream:
         return f"Stream({self.stream_id}, epoch={self.epoch}, {at})"
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """An append whose sync is under way: once `position` is durable, the stream is to `offset`."""
 
     position: int

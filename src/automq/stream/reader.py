@@ -169,7 +169,7 @@ class ObjectReader:
     async def find_timestamp(
         self, stream_id: int, timestamp: int, start_offset: int
     ) -> tuple[int, int] | None:
-        """(timestamp, offset) of the first record at or after `timestamp`, from `start_offset` on."""
+        """(timestamp, offset) of the first record at or after `timestamp`, from an offset on."""
         offset = start_offset
         while True:
             found = await self._client.locate_timestamp(stream_id, timestamp, offset)

@@ -1,4 +1,4 @@
-"""ApiVersions (key 18): what this broker speaks. KIP-35, KIP-511 (client names), KIP-584 (features)."""
+"""ApiVersions (key 18): what this broker speaks. KIP-35, KIP-511 (clients), KIP-584 (features)."""
 
 import re
 

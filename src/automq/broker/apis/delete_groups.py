@@ -1,7 +1,6 @@
 """DeleteGroups (key 42): forget groups without members, with their offsets. KIP-229."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.protocol.messages.delete_groups_request import DeleteGroupsRequest
 from automq.protocol.messages.delete_groups_response import (
     DeletableGroupResult,

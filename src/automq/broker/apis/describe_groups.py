@@ -1,7 +1,6 @@
 """DescribeGroups (key 15): classic groups and their members. KIP-430, KIP-345, KIP-1043 (v6)."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.coordinator.group import replies
 from automq.protocol import errors
 from automq.protocol.messages.describe_groups_request import DescribeGroupsRequest

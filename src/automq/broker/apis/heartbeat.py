@@ -1,7 +1,6 @@
 """Heartbeat (key 12): a member of a classic group is alive."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.protocol.messages.heartbeat_request import HeartbeatRequest
 from automq.protocol.messages.heartbeat_response import HeartbeatResponse
 

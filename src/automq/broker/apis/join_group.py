@@ -5,7 +5,6 @@ KIP-559 (protocol in the answer, v7), KIP-800 (reasons, v8), KIP-814 (skip the a
 """
 
 from automq.broker.dispatch import Call, handles
-
 from automq.coordinator.group.classic import MemberProtocol
 from automq.coordinator.group.replies import Joined, JoinGroup
 from automq.protocol import errors

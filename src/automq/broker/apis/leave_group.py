@@ -1,7 +1,6 @@
 """LeaveGroup (key 13): members go. KIP-345 (several at once, by instance id, v3), KIP-800."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.coordinator.group.replies import Leaving
 from automq.protocol.messages.leave_group_request import LeaveGroupRequest
 from automq.protocol.messages.leave_group_response import LeaveGroupResponse, MemberResponse

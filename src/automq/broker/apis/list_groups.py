@@ -1,7 +1,6 @@
 """ListGroups (key 16): the groups of this broker. KIP-518 (by state, v4), KIP-848 (by type, v5)."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.protocol.messages.list_groups_request import ListGroupsRequest
 from automq.protocol.messages.list_groups_response import ListedGroup, ListGroupsResponse
 

@@ -1,9 +1,8 @@
 """OffsetCommit (key 8): where a group has got to. KIP-211 (retention), KIP-848 (topic ids, v10)."""
 
 from automq.broker.dispatch import Call, handles
-from automq.metadata.cluster import ClusterImage
-
 from automq.coordinator.group.replies import OffsetToCommit
+from automq.metadata.cluster import ClusterImage
 from automq.protocol import errors
 from automq.protocol.messages.offset_commit_request import (
     OffsetCommitRequest,

@@ -1,7 +1,6 @@
 """OffsetDelete (key 47): forget a group's offsets in topics that it does not read. KIP-496."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.protocol import errors
 from automq.protocol.messages.offset_delete_request import OffsetDeleteRequest
 from automq.protocol.messages.offset_delete_response import (

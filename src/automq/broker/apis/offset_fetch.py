@@ -7,9 +7,8 @@ Only stored offsets of finished transactions are ever answered, so `require_stab
 import asyncio
 
 from automq.broker.dispatch import Call, handles
-from automq.metadata.cluster import ClusterImage
-
 from automq.coordinator.group.replies import FetchedTopic, FetchTopic
+from automq.metadata.cluster import ClusterImage
 from automq.protocol import errors
 from automq.protocol.messages.offset_fetch_request import (
     OffsetFetchRequest,

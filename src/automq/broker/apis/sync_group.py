@@ -1,7 +1,6 @@
 """SyncGroup (key 14): get, or as the leader give, an assignment. KIP-62, KIP-345, KIP-559."""
 
 from automq.broker.dispatch import Call, handles
-
 from automq.protocol import errors
 from automq.protocol.messages.sync_group_request import SyncGroupRequest
 from automq.protocol.messages.sync_group_response import SyncGroupResponse
