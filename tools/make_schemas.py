@@ -51,12 +51,10 @@ def read_definitions(jar: Path) -> list[Definition]:
 
 def default_of(field: Definition) -> str | None:
     """The default as the schema file spells it; None for the zero of the type."""
-    if "default" not in field:
+    # Kafka's generator takes a bare null for "no default given"; only the text "null" is null.
+    if field.get("default") is None:
         return None
-    value = field["default"]
-    if value is None:
-        return "null"
-    text = str(value)
+    text = str(field["default"])
     if text.startswith("0x"):
         text = str(int(text, 16))
     return None if text in {"", "0", "false", "False"} else text

@@ -932,10 +932,10 @@ class BlobStore:
 _Message = TypeVar("_Message")
 
 class MalformedMessage(ValueError):
-    """Bytes that are not what they claim to be. `args` are where (a path of field names) and why."""
+    """Bytes that are not what they claim to be. `args`: where (a path of field names) and why."""
 
 class UnencodableMessage(ValueError):
-    """A message that its version cannot carry. `args` are where (a path of field names) and why."""
+    """A message that its version cannot carry. `args`: where (a path of field names) and why."""
 
 class FrameTooLarge(ValueError):
     """A frame's length is negative or over the limit. `args` are that length and the limit."""
@@ -966,15 +966,15 @@ def decode_message(cls: type[_Message], data: Buffer, version: int, at: int = 0)
     """The message of class `cls` (from `protocol.messages`) that begins at `at`, in `version`.
 
     Fields that the version lacks have their defaults. `records` are slices of `data` without a copy
-    if it is a `Buf`; all else is copied. Bytes behind the message are ignored, as Kafka does. Raises
-    MalformedMessage: for a string that is not UTF-8 and for an unknown version as well.
+    if it is a `Buf`; all else is copied. Bytes behind the message are ignored, as Kafka does.
+    Raises MalformedMessage: for a string that is not UTF-8 and for an unknown version as well.
     """
 
 def encode_message(msg: object, version: int) -> bytes:
     """The bytes of a message in `version`, without a header.
 
-    A field that the version lacks is dropped if Kafka calls it ignorable, and must be at its default
-    otherwise. `records` may be a `Buf`, `bytes` or a list of them, to be joined. Raises
+    A field that the version lacks is dropped if Kafka calls it ignorable, and must be at its
+    default otherwise. `records` may be a `Buf`, `bytes` or a list of them, to be joined. Raises
     UnencodableMessage, also for values of a wrong type.
     """
 
@@ -1010,8 +1010,8 @@ class Frames:
     def received(self, count: int) -> list[Buf]:
         """The frames, without their lengths, that `count` bytes written to the buffer complete.
 
-        Raises FrameTooLarge before anything is reserved; the connection cannot be read further then,
-        and frames completed by the same bytes are lost.
+        Raises FrameTooLarge before anything is reserved; the connection cannot be read any further
+        then, and frames completed by the same bytes are lost.
         """
 
     def __len__(self) -> int:

@@ -36,8 +36,7 @@ fn read(frame: &[u8]) -> Result<RequestHead<'_>, Malformed> {
         if let Some(length) = reader.length(false, false)? {
             let bytes = reader.take(length)?;
             let text = std::str::from_utf8(bytes);
-            client_id =
-                Some(text.map_err(|_| Malformed::new("is not UTF-8").within("client_id"))?);
+            client_id = Some(text.map_err(|_| Malformed::new("is not UTF-8").within("client_id"))?);
         }
     }
     if flexible_from(api_key).is_some_and(|first| api_version >= first) {

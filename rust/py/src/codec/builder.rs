@@ -68,9 +68,7 @@ impl Builder for StructBuilder<'_, '_> {
     fn text(&mut self, value: &str) -> PyResult<Object> {
         let (start, length) = (value.as_ptr().cast(), value.len() as ffi::Py_ssize_t);
         // SAFETY: copies `length` bytes from `start`; a new reference or null with an error.
-        unsafe {
-            Object::from_owned(self.py, ffi::PyUnicode_FromStringAndSize(start, length))
-        }
+        unsafe { Object::from_owned(self.py, ffi::PyUnicode_FromStringAndSize(start, length)) }
     }
 
     fn bytes(&mut self, value: &[u8]) -> PyResult<Object> {

@@ -44,8 +44,8 @@ impl Frames {
         }
         // SAFETY: by the contract in the stub: the caller has written them, and is done with it.
         let frames = unsafe { self.frames.received(count) };
-        let frames = frames
-            .map_err(|error| FrameTooLarge::new_err((error.size_bytes, error.max_bytes)))?;
+        let frames =
+            frames.map_err(|error| FrameTooLarge::new_err((error.size_bytes, error.max_bytes)))?;
         frames.into_iter().map(|frame| Py::new(py, Buf::new(frame))).collect()
     }
 

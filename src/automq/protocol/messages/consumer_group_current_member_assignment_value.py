@@ -13,7 +13,7 @@ import msgspec
 class TopicPartitions(msgspec.Struct, gc=False):
     topic_id: bytes = b"\0" * 16
     partitions: list[int] = []
-    assignment_epochs: list[int] | None = None
+    assignment_epochs: list[int] | None = []
     unknown_tagged_fields: list[tuple[int, bytes]] | None = None
 
 

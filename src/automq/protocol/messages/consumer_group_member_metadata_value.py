@@ -35,5 +35,5 @@ class ConsumerGroupMemberMetadataValue(msgspec.Struct, gc=False):
     subscribed_topic_regex: str | None = ""
     rebalance_timeout_ms: int = -1
     server_assignor: str | None = ""
-    classic_member_metadata: ClassicMemberMetadata | None = None
+    classic_member_metadata: ClassicMemberMetadata | None = msgspec.field(default_factory=ClassicMemberMetadata)
     unknown_tagged_fields: list[tuple[int, bytes]] | None = None

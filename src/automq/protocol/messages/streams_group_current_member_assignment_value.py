@@ -13,7 +13,7 @@ import msgspec
 class TaskIds(msgspec.Struct, gc=False):
     subtopology_id: str = ""
     partitions: list[int] = []
-    assignment_epochs: list[int] | None = None
+    assignment_epochs: list[int] | None = []
     unknown_tagged_fields: list[tuple[int, bytes]] | None = None
 
 

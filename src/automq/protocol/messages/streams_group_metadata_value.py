@@ -24,5 +24,5 @@ class StreamsGroupMetadataValue(msgspec.Struct, gc=False):
     epoch: int = 0
     metadata_hash: int = 0
     validated_topology_epoch: int = -1
-    last_assignment_configs: list[LastAssignmentConfig] | None = None
+    last_assignment_configs: list[LastAssignmentConfig] | None = []
     unknown_tagged_fields: list[tuple[int, bytes]] | None = None

@@ -1,0 +1,103 @@
+"""Feeds damaged bytes to every parser until told to stop; a failure is printed and ends it.
+
+    python tools/fuzz.py [--seconds N] [--seed N] [TARGET ...]
+
+A parser joins by a `Target` in TARGETS; `tests/test_fuzz.py` then runs it for a moment each time.
+"""
+
+import argparse
+import random
+import resource
+import sys
+import time
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from automq._native import Buf
+from automq.protocol.codec import (
+    Frames,
+    FrameTooLarge,
+    MalformedMessage,
+    UnencodableMessage,
+    decode,
+    encode,
+    encode_request,
+    read_request_header,
+)
+from support.damage import Parse, Target, first_failure
+from support.message_vectors import message_class, recorded
+
+MEMORY_BYTES_MAX = 4 << 30
+ROUNDS = 1000
+
+
+def _message(chance: random.Random) -> tuple[bytes, Parse]:
+    vector = chance.choice(recorded()[chance.choice(sorted(recorded()))])
+    cls, version = message_class(vector.message), vector.version
+
+    def parse(data: bytes) -> None:
+        written = encode(decode(cls, Buf(data), version), version)
+        again = encode(decode(cls, written, version), version)
+        assert again == written, "what was read is not what is written"
+
+    return vector.data, parse
+
+
+def _request_header(chance: random.Random) -> tuple[bytes, Parse]:
+    requests = [name for name in sorted(recorded()) if name.endswith("Request")]
+    cls = message_class(chance.choice(requests))
+    version = chance.randint(*cls.VALID_VERSIONS)
+    return encode_request(cls(), version, chance.getrandbits(31), "client")[4:], read_request_header
+
+
+def _frames(chance: random.Random) -> tuple[bytes, Parse]:
+    sizes = [chance.choice([0, 1, 100, 5000]) for _ in range(chance.randint(1, 4))]
+    good = b"".join(size.to_bytes(4, "big") + bytes(size) for size in sizes)
+    step = chance.choice([1, 7, 1000, 100_000])
+
+    def parse(data: bytes) -> None:
+        frames, at = Frames(1 << 20), 0
+        while at < len(data):
+            with memoryview(frames.get_buffer(-1)) as room:
+                count = min(step, len(room), len(data) - at)
+                room[:count] = data[at : at + count]
+            frames.received(count)
+            at += count
+
+    return good, parse
+
+
+TARGETS = [
+    Target("message", _message, (MalformedMessage, UnencodableMessage)),
+    Target("request header", _request_header, (MalformedMessage,)),
+    Target("frames", _frames, (FrameTooLarge,)),
+]
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=60.0)
+    parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("targets", nargs="*", default=[target.name for target in TARGETS])
+    arguments = parser.parse_args()
+    # A parser that reserves what a length claims fails here, instead of the machine.
+    resource.setrlimit(resource.RLIMIT_AS, (MEMORY_BYTES_MAX, MEMORY_BYTES_MAX))
+    seed = random.SystemRandom().getrandbits(32) if arguments.seed is None else arguments.seed
+    print(f"seed {seed}", flush=True)
+    chance = random.Random(seed)
+    chosen = [target for target in TARGETS if target.name in arguments.targets]
+    rounds, end = 0, time.monotonic() + arguments.seconds
+    while time.monotonic() < end:
+        for target in chosen:
+            failure = first_failure(target, chance, ROUNDS)
+            rounds += ROUNDS
+            if failure is not None:
+                print(failure)
+                return 1
+    print(f"{rounds} inputs, no failure")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
