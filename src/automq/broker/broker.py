@@ -23,6 +23,7 @@ from automq.protocol import errors
 from automq.stream.client import Verdict
 from automq.stream.engine import StreamEngine
 from automq.world import World
+from automq.world.background import Background
 
 if TYPE_CHECKING:
     from automq.metadata.cluster import TopicId
@@ -58,7 +59,7 @@ class Broker:
     groups: GroupCoordinator
     configs: TopicConfigs
     producer_ids: ProducerIds
-    tasks: asyncio.TaskGroup
+    background: Background
     fetch_sessions: FetchSessions
     features: Features = field(default_factory=Features)
     fetches: Fetches = field(default_factory=Fetches)
@@ -85,7 +86,7 @@ class Broker:
                 self.partitions.drop(partition)
                 if name == OFFSETS_TOPIC:
                     self.groups.resign(partition.index)
-        self.tasks.create_task(self._forget_offsets(topic_id, name), name="forget offsets")
+        self.background.spawn("forget offsets", self._forget_offsets(topic_id, name))
 
     async def _forget_offsets(self, topic_id: "TopicId", name: str) -> None:
         try:
@@ -100,6 +101,8 @@ class Broker:
         leads = known is not None and row is not None and row.leader == self.node_id
         if here is not None and not (leads and row and here.leader_epoch == row.leader_epoch):
             self.partitions.close(here)
+            if here.topic == OFFSETS_TOPIC:
+                self.groups.resign(index, leader_epoch=None if row is None else row.leader_epoch)
             here = None
         if not leads or here is not None:
             return

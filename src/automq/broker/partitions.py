@@ -15,6 +15,7 @@ from automq.partition.remembering import remember
 from automq.protocol import errors
 from automq.stream.engine import Stream, StreamEngine
 from automq.world import Clock
+from automq.world.background import Background
 
 log = logging.getLogger(__name__)
 
@@ -47,14 +48,14 @@ class Partitions:
         cluster: ClusterImage,
         clock: Clock,
         config_of: Callable[[str], TopicConfig],
-        tasks: asyncio.TaskGroup,
+        background: Background,
     ) -> None:
         self._engine = engine
         self._keeper = keeper
         self._cluster = cluster
         self._clock = clock
         self._config_of = config_of
-        self._tasks = tasks
+        self._background = background
         self._by_name: dict[str, dict[int, Partition]] = {}
         self._by_id: dict[bytes, dict[int, Partition]] = {}
         self._by_stream: dict[int, Partition] = {}
@@ -124,7 +125,7 @@ class Partitions:
         if data.start_offset == data.end_offset and partition.state is None:
             partition.become_ready()
         else:
-            self._tasks.create_task(self._load(partition), name=f"load {partition}")
+            self._background.spawn(f"load {partition}", self._load(partition))
         return partition
 
     def close(self, partition: Partition) -> None:
@@ -214,7 +215,7 @@ class Partitions:
             partition = self._by_stream.get(stream_id)
             if partition is not None and count >= RANGES_BETWEEN_SNAPSHOTS:
                 self._ranges[stream_id] = 0
-                self._tasks.create_task(self._remember_as_is(partition), name="snapshot")
+                self._background.spawn("snapshot", self._remember_as_is(partition))
 
     async def _remember_as_is(self, partition: Partition) -> None:
         try:

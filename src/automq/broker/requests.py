@@ -1,6 +1,5 @@
 """What happens to a request between its connection and its handler."""
 
-import asyncio
 import logging
 from typing import TYPE_CHECKING, Any
 
@@ -22,9 +21,8 @@ API_VERSIONS = 18
 class Dispatcher:
     """Decodes requests, runs their handlers, encodes their answers."""
 
-    def __init__(self, broker: "Broker", tasks: asyncio.TaskGroup) -> None:
+    def __init__(self, broker: "Broker") -> None:
         self._broker = broker
-        self._tasks = tasks
         self._apis = load_apis()
 
     def start(self, slot: Slot, frame: Buf) -> bool:
@@ -63,7 +61,7 @@ class Dispatcher:
         return True
 
     def _spawn(self, api: Api, call: Call[Any]) -> None:
-        self._tasks.create_task(self._run(api, call), name=api.name)
+        self._broker.background.spawn(api.name, self._run(api, call))
 
     async def _run(self, api: Api, call: Call[Any]) -> None:
         assert api.handler is not None

@@ -32,6 +32,7 @@ from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
 from automq.stream.wal import Wal, WalHome, WalOptions, wal_home
 from automq.world import World
+from automq.world.background import Background
 
 log = logging.getLogger(__name__)
 
@@ -92,7 +93,8 @@ async def assemble(config: NodeConfig, world: World, tasks: asyncio.TaskGroup) -
     )
     cache = LogCache(bytes_max=config.budgets.log_cache_bytes)
     engine = StreamEngine(wal=wal, options=options, cache=cache, reader=reader)
-    broker = make_broker(config, world, controller, metadata, engine, tasks)
+    background = Background(tasks)
+    broker = make_broker(config, world, controller, metadata, engine, background)
     uploader = Uploader(
         engine=engine,
         store=store,
@@ -110,7 +112,7 @@ async def assemble(config: NodeConfig, world: World, tasks: asyncio.TaskGroup) -
     await start_broker(config, controller, metadata, broker, tasks)
     acceptor = Acceptor(
         limits=socket_limits(config),
-        requests=Dispatcher(broker, tasks),
+        requests=Dispatcher(broker),
         memory=RequestMemory(config.budgets.request_bytes),
         clock=world.clock,
     )
@@ -150,7 +152,7 @@ def make_broker(
     controller: LocalController,
     metadata: MetadataState,
     engine: StreamEngine,
-    tasks: asyncio.TaskGroup,
+    background: Background,
 ) -> Broker:
     """The broker on the stored cluster part of this process's metadata."""
     cluster = metadata.stored
@@ -161,7 +163,7 @@ def make_broker(
         cluster=cluster,
         clock=world.clock,
         config_of=configs.of,
-        tasks=tasks,
+        background=background,
     )
     groups = GroupCoordinator(
         world=world,
@@ -179,7 +181,7 @@ def make_broker(
         groups=groups,
         configs=configs,
         producer_ids=ProducerIds(controller.reserve_producer_ids),
-        tasks=tasks,
+        background=background,
         fetch_sessions=FetchSessions(
             config.get(keys.kafka.MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)
         ),

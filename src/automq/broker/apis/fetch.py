@@ -2,13 +2,15 @@
 (epochs), KIP-516 (topic ids).
 """
 
+import asyncio
 import logging
 from dataclasses import dataclass
 
-from automq._native import CacheRead
+from automq._native import CacheRead, DamagedObject
 from automq.broker.dispatch import Call, handles
 from automq.broker.fetch_sessions import FetchContext, FetchedPartition, Key
 from automq.broker.requests import answer
+from automq.objectstore import StoreError
 from automq.partition import READ_COMMITTED, Partition
 from automq.protocol import errors
 from automq.protocol.messages.fetch_request import FetchRequest
@@ -59,7 +61,7 @@ class Fetching:
         ]
         size_bytes = read_cached(self.call, self.rows)
         if any(row.is_cold for row in self.rows):
-            self.call.broker.tasks.create_task(self._read_cold(), name="cold fetch")
+            self.call.broker.background.spawn("cold fetch", self._read_cold())
         elif self.is_final or self._is_enough(size_bytes):
             self.finish()
         else:
@@ -84,21 +86,22 @@ class Fetching:
         )
 
     async def _read_cold(self) -> None:
-        """Get the first partition that lies in objects; what memory had is served with it.
+        """Get what lies in objects, side by side, within the sizes that the request allows.
 
-        One cold partition a request: the others come first next time, since a session moves those
-        that gave data to its end, and a consumer without one rotates by itself.
+        What memory had is served with it; each cold partition gets its share in its turn, and a
+        session serves those that gave data last next time, so none is starved.
         """
-        room = self.call.request.max_bytes - sum(row.size_bytes for row in self.rows)
-        first = sum(row.size_bytes for row in self.rows) == 0
-        for row in self.rows:
-            if not row.is_cold or (room <= 0 and not first):
-                continue
-            size_bytes = await read_one_cold(self.call, row, room, at_least_one=first)
-            room -= size_bytes
-            first = first and size_bytes == 0
-            if size_bytes:
-                break
+        total_bytes = sum(row.size_bytes for row in self.rows)
+        room = self.call.request.max_bytes - total_bytes
+        first = total_bytes == 0
+        async with asyncio.TaskGroup() as reads:
+            for row in self.rows:
+                if not row.is_cold or (room <= 0 and not first):
+                    continue
+                share = max(min(room, row.asked.partition_max_bytes), 0)
+                reads.create_task(read_one_cold(self.call, row, share, at_least_one=first))
+                room -= share
+                first = False
         self.finish()
 
     def finish(self) -> None:
@@ -238,26 +241,27 @@ def read_cached(call: Call[FetchRequest], rows: list[Row]) -> int:
 
 
 async def read_one_cold(
-    call: Call[FetchRequest], row: Row, room: int, *, at_least_one: bool
-) -> int:
+    call: Call[FetchRequest], row: Row, bytes_max: int, *, at_least_one: bool
+) -> None:
+    """Fill in what objects have; damage is the client's KAFKA_STORAGE_ERROR and an alarm."""
     partition = row.partition
     assert partition is not None
     try:
         found = await partition.read(
             row.asked.fetch_offset,
             end_offset=partition.end_for(call.request.isolation_level),
-            bytes_max=max(min(room, row.asked.partition_max_bytes), 0),
+            bytes_max=bytes_max,
             at_least_one=at_least_one,
         )
-    except MissingData as error:
-        log.error("damage: %s: %s", partition, error)
+    except (MissingData, DamagedObject, StoreError) as error:
+        log.error("damage: %s at offset %d: %s", partition, row.asked.fetch_offset, error)
         fail(row.data, errors.KafkaStorageError(str(error)))
-        return 0
+        return
     if row.asked.fetch_offset < partition.log_start_offset:
         # Trimmed while it was read.
         fail(row.data, errors.OffsetOutOfRange(f"{partition}: {row.asked.fetch_offset}"))
-        return 0
-    return take(call, row, found)
+        return
+    take(call, row, found)
 
 
 def take(call: Call[FetchRequest], row: Row, found: CacheRead | Read) -> int:
