@@ -17,7 +17,7 @@ from automq.metadata.records.objects import (
 from automq.metadata.records.streams import StreamsTrimmed
 from automq.metadata.storage import COMMITTED, PREPARED
 from automq.protocol import errors
-from automq.stream.client import ObjectCommit, Verdict
+from automq.stream.client import ObjectCommit, ObjectDoomed, Verdict
 
 OBJECTS_AT_ONCE = 1_000
 
@@ -39,7 +39,7 @@ def commit_object(
 
     Invariants (HAZARDS 2, 4, 16): only the WAL's committer may commit from it; a doomed id is
     refused for ever; the WAL's start moves in the same record; asking again changes nothing and
-    answers `ALREADY`. Raises StaleBrokerEpoch, InvalidRequest.
+    answers `ALREADY`. Raises StaleBrokerEpoch, ObjectDoomed, InvalidRequest.
     """
     check_node(image, node_id, node_epoch)
     wal = image.storage.wals.get(commit.wal_id)
@@ -47,7 +47,7 @@ def commit_object(
         raise errors.StaleBrokerEpoch(f"WAL {commit.wal_id} is not node {node_id}'s to commit from")
     known = image.storage.object(commit.object_id)
     if known is None or known.state not in (PREPARED, COMMITTED):
-        raise errors.InvalidRequest(f"object {commit.object_id} is doomed or was never prepared")
+        raise ObjectDoomed(f"object {commit.object_id} is doomed or was never prepared")
     columns: list[list[int]] = [
         [row[0] for row in commit.ranges],
         list(commit.epochs),

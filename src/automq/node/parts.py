@@ -101,6 +101,7 @@ async def assemble(config: NodeConfig, world: World, tasks: asyncio.TaskGroup) -
         client=controller,
         cluster_id=cluster_id,
         wal_id=wal.wal_id,
+        clock=world.clock,
         limits=UploadLimits(
             upload_bytes=config.budgets.upload_bytes,
             interval_ms=config.get(keys.automq.UPLOAD_INTERVAL_MS),

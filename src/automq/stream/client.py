@@ -10,6 +10,10 @@ from enum import IntEnum
 from typing import Protocol
 
 
+IDS_GOOD_FOR_MS = 600_000
+"""For how long a reserved object id may wait for its upload to begin."""
+
+
 class Verdict(IntEnum):
     """What became of one range of a commit (HAZARDS 16)."""
 
@@ -51,17 +55,24 @@ class FoundRange:
     max_timestamp: int
 
 
+class ObjectDoomed(Exception):
+    """The object's id was given up (it took too long): upload the same data under another one."""
+
+
 class StorageClient(Protocol):
     """The controller, as the storage engine sees it."""
 
     async def prepare_objects(self, count: int) -> int:
-        """Reserve `count` object ids that follow each other; returns the first."""
+        """Reserve `count` object ids that follow each other; returns the first.
+
+        They stay good for at least `IDS_GOOD_FOR_MS`.
+        """
         ...
 
     async def commit_object(self, commit: ObjectCommit, *, urgent: bool) -> Sequence[Verdict]:
         """Make an object part of its streams; a verdict for each range, in order.
 
-        Safe to repeat. `urgent` starts an entry of the metadata log at once.
+        Safe to repeat. `urgent` starts an entry of the metadata log at once. Raises ObjectDoomed.
         """
         ...
 

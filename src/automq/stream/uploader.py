@@ -2,14 +2,21 @@
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from automq._native import BuiltObject, build_object
 from automq.objectstore import ObjectStore
-from automq.stream.client import ObjectCommit, StorageClient, Verdict
+from automq.stream.client import (
+    IDS_GOOD_FOR_MS,
+    ObjectCommit,
+    ObjectDoomed,
+    StorageClient,
+    Verdict,
+)
 from automq.stream.engine import StreamEngine
 from automq.stream.keys import data_key
+from automq.world import Clock
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +51,23 @@ class Job:
 class ObjectIds:
     """Ids for new objects, reserved some at a time so that an upload does not wait for one."""
 
-    def __init__(self, client: StorageClient) -> None:
+    def __init__(self, client: StorageClient, clock: Clock) -> None:
         self._client = client
-        self._next = 0
-        self._end = 0
+        self._clock = clock
+        self._ids: Iterator[int] = iter(())
+        self._good_until_ms = 0.0
         self._lock = asyncio.Lock()
 
     async def take(self) -> int:
+        """The next id. Those that lay unused for too long are left to the controller's sweep."""
         async with self._lock:
-            if self._next == self._end:
-                self._next = await self._client.prepare_objects(IDS_AT_ONCE)
-                self._end = self._next + IDS_AT_ONCE
-            self._next += 1
-            return self._next - 1
+            now_ms = self._clock.monotonic_ms()
+            object_id = next(self._ids, None) if now_ms < self._good_until_ms else None
+            if object_id is None:
+                object_id = await self._client.prepare_objects(IDS_AT_ONCE)
+                self._ids = iter(range(object_id + 1, object_id + IDS_AT_ONCE))
+                self._good_until_ms = now_ms + IDS_GOOD_FOR_MS
+            return object_id
 
 
 class Uploader:
@@ -75,6 +86,7 @@ class Uploader:
         client: StorageClient,
         cluster_id: bytes,
         wal_id: int,
+        clock: Clock,
         limits: UploadLimits,
         on_committed: Callable[[Sequence[int], Sequence[Verdict]], None],
     ) -> None:
@@ -85,7 +97,7 @@ class Uploader:
         self._wal_id = wal_id
         self._limits = limits
         self._on_committed = on_committed
-        self._ids = ObjectIds(client)
+        self._ids = ObjectIds(client, clock)
         self._wanted = asyncio.Event()
         self._slots = asyncio.Semaphore(limits.inflight_max)
         self._last: asyncio.Future[None] | None = None
@@ -161,19 +173,10 @@ class Uploader:
     async def _upload(self, job: Job) -> None:
         try:
             await self._engine.until_durable(job.wal_end)
-            object_id = await self._ids.take()
-            built = await self._build(job, object_id)
-            if built is not None:
-                await self._store.put(data_key(self._cluster_id, object_id), built.parts)
-            if job.before is not None:
-                await asyncio.shield(job.before)
-            if built is not None:
-                await self._commit(job, object_id, built)
-            # Stored: from here on objects have it, so memory and WAL may let it go. (Where streams
-            # were deleted meanwhile there is nothing to store, and the WAL goes with the next one.)
+            while not await self._store_under_new_id(job):
+                log.warning("the id of an upload was given up meanwhile; uploading again")
+            # Stored: from here on objects have it, so memory and WAL may let it go.
             self._engine.cache.release(job.generation)
-            if built is not None:
-                self._engine.trim_wal(job.wal_end)
             self._engine.wake_waiting()
         except BaseException as error:
             if not job.committed.done():
@@ -181,6 +184,23 @@ class Uploader:
                 job.committed.exception()
             raise
         job.committed.set_result(None)
+
+    async def _store_under_new_id(self, job: Job) -> bool:
+        """Put and commit one generation; False if the id was doomed before the commit."""
+        object_id = await self._ids.take()
+        built = await self._build(job, object_id)
+        if built is None:
+            # Its streams were deleted: nothing to store, and the WAL goes with the next commit.
+            return True
+        await self._store.put(data_key(self._cluster_id, object_id), built.parts)
+        if job.before is not None:
+            await asyncio.shield(job.before)
+        try:
+            await self._commit(job, object_id, built)
+        except ObjectDoomed:
+            return False
+        self._engine.trim_wal(job.wal_end)
+        return True
 
     async def _build(self, job: Job, object_id: int) -> BuiltObject | None:
         """Build beside the loop: native work that releases the GIL."""
