@@ -79,7 +79,13 @@ class Wire:
         return data
 
     async def _write(self, effect: Callable[[], bool]) -> bool:
-        await self._turns()
+        try:
+            await self._turns()
+        except asyncio.CancelledError:
+            # Whoever asked is gone; what it sent may be on its way all the same.
+            if self._chance.random() < self.faults.late:
+                self._store.under_way.append(effect)
+            raise
         faults, draw = self.faults, self._chance.random()
         if draw < faults.late:
             self._store.under_way.append(effect)
