@@ -2,18 +2,18 @@
 
 use std::fmt;
 
-/// Bytes that are not the message they claim to be: `path` names the field, innermost last.
+/// Bytes that are not the message they claim to be. Boxed: on the way up it must weigh nothing.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Malformed {
-    pub path: Path,
-    pub why: String,
-}
+pub struct Malformed(Box<Complaint>);
 
 /// A value that the wire cannot carry in the version asked for.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Unencodable {
-    pub path: Path,
-    pub why: String,
+pub struct Unencodable(Box<Complaint>);
+
+#[derive(Debug, PartialEq, Eq)]
+struct Complaint {
+    path: Path,
+    why: String,
 }
 
 /// A frame whose length is negative or over the limit. Nothing was reserved for it.
@@ -28,10 +28,9 @@ pub struct FrameTooLarge {
 pub struct Path(Vec<&'static str>);
 
 impl Path {
-    /// This place, seen from the struct whose field `name` contains it.
-    pub(crate) fn within(mut self, name: &'static str) -> Self {
+    /// Puts this place inside the struct whose field is `name`.
+    fn push(&mut self, name: &'static str) {
         self.0.push(name);
-        self
     }
 }
 
@@ -48,21 +47,45 @@ impl fmt::Display for Path {
 }
 
 impl Malformed {
+    #[cold]
     pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self { path: Path::default(), why: why.into() }
+        Self(Box::new(Complaint { path: Path::default(), why: why.into() }))
     }
 
-    pub(crate) fn within(self, name: &'static str) -> Self {
-        Self { path: self.path.within(name), why: self.why }
+    #[cold]
+    pub(crate) fn within(mut self, name: &'static str) -> Self {
+        self.0.path.push(name);
+        self
+    }
+
+    /// The field, as a path of names from the message down.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub fn why(&self) -> &str {
+        &self.0.why
     }
 }
 
 impl Unencodable {
+    #[cold]
     pub(crate) fn new(why: impl Into<String>) -> Self {
-        Self { path: Path::default(), why: why.into() }
+        Self(Box::new(Complaint { path: Path::default(), why: why.into() }))
     }
 
-    pub(crate) fn within(self, name: &'static str) -> Self {
-        Self { path: self.path.within(name), why: self.why }
+    #[cold]
+    pub(crate) fn within(mut self, name: &'static str) -> Self {
+        self.0.path.push(name);
+        self
+    }
+
+    /// The field, as a path of names from the message down.
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    pub fn why(&self) -> &str {
+        &self.0.why
     }
 }

@@ -107,7 +107,7 @@ mod tests {
     #[test]
     fn a_cut_header_says_where() {
         let error = read_request_header(b"\0\0\0\x09\0").expect_err("too short");
-        assert_eq!(error.path.to_string(), "RequestHeader");
+        assert_eq!(error.path().to_string(), "RequestHeader");
     }
 
     #[test]

@@ -18,4 +18,4 @@ pub use encode::{Segment, Source, encode};
 pub use error::{FrameTooLarge, Malformed, Unencodable};
 pub use frames::{Frames, Room};
 pub use header::{RequestHead, read_request_header, response_header_version};
-pub use schema::{Default, Field, Kind, Message, Shape, Struct, message};
+pub use schema::{Default, Field, Kind, Message, Shape, Struct, message, names};

@@ -88,6 +88,7 @@ impl<'a> Reader<'a> {
 }
 
 /// Appends to `out` the varint of `value`.
+#[inline]
 pub(crate) fn put_unsigned_varint(out: &mut Vec<u8>, mut value: u32) {
     while value >= 0x80 {
         out.push((value & 0x7f) as u8 | 0x80);

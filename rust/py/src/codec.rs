@@ -238,9 +238,9 @@ fn segment_bytes(segment: &Segment) -> &[u8] {
 }
 
 fn malformed(error: Malformed) -> PyErr {
-    MalformedMessage::new_err((error.path.to_string(), error.why))
+    MalformedMessage::new_err((error.path().to_string(), error.why().to_owned()))
 }
 
 fn unencodable(error: Unencodable) -> PyErr {
-    UnencodableMessage::new_err((error.path.to_string(), error.why))
+    UnencodableMessage::new_err((error.path().to_string(), error.why().to_owned()))
 }
