@@ -136,8 +136,8 @@ def ours() -> Iterator[str]:
 
 def main() -> int:
     """Write both files, then let Kafka read ours."""
-    sys.path.insert(0, str(ROOT / "tests/partition"))
-    from batch_dump import dump  # the tests' own reader
+    sys.path.insert(0, str(ROOT / "tests"))
+    from support.batch_dump import dump  # the tests' own reader
 
     classpath = sys.argv[1]
     VECTORS.mkdir(exist_ok=True)

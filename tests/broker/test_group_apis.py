@@ -9,8 +9,6 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from automq.broker.dispatch import Call
-from automq.protocol.codec import encode
 
 from automq.broker.apis.delete_groups import delete_groups
 from automq.broker.apis.describe_groups import describe_groups
@@ -22,8 +20,10 @@ from automq.broker.apis.offset_commit import offset_commit
 from automq.broker.apis.offset_delete import offset_delete
 from automq.broker.apis.offset_fetch import offset_fetch
 from automq.broker.apis.sync_group import sync_group
+from automq.broker.dispatch import Call
 from automq.coordinator.group import GroupCoordinator, GroupSettings
 from automq.protocol import errors
+from automq.protocol.codec import encode
 from automq.protocol.messages.delete_groups_request import DeleteGroupsRequest
 from automq.protocol.messages.describe_groups_request import DescribeGroupsRequest
 from automq.protocol.messages.heartbeat_request import HeartbeatRequest

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.crash.workload import Ledger, NumberedProducer, SteadyReader, verify
-from tests.support.clients import create_topic
-from tests.support.server import running
+from crash.workload import Ledger, NumberedProducer, SteadyReader, verify
+from support.clients import create_topic
+from support.server import running
 
 PARTITIONS = 3
 

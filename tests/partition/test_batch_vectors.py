@@ -1,17 +1,14 @@
 """The same bytes mean the same to us and to Apache Kafka (see tools/make_batch_vectors.py)."""
 
-import sys
 from base64 import b64decode
 from pathlib import Path
 
 import pytest
 
 from automq import _native as native
+from support.batch_dump import dump
 
 HERE = Path(__file__).parent
-sys.path.insert(0, str(HERE))
-from batch_dump import dump  # noqa: E402 - a sibling, not an installed module
-
 NOW = 1_000_000
 
 

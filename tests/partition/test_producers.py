@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from automq import _native as native
-from automq.partition import Duplicate, ProducerStates
-from automq.partition.producers import AbortedTransaction
+from automq.partition.producers import AbortedTransaction, Duplicate, ProducerStates
 from automq.protocol import errors
 
 MAX = 2**31 - 1

@@ -1,6 +1,6 @@
 """Small things that tests ask of a broker through librdkafka."""
 
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 
 TIMEOUT_S = 30
 

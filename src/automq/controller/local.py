@@ -221,10 +221,11 @@ class LocalController:
         now_ms = self._clock.now_ms()
         await run(lambda image: objects.doom_orphans(image, now_ms))
         mono_ms = self._clock.monotonic_ms()
-        due: list[int] = []
-        for object_id in self._image.storage.tables.doomed(objects.OBJECTS_AT_ONCE):
-            if mono_ms - doomed_at_ms.setdefault(object_id, mono_ms) >= grace_ms:
-                due.append(object_id)
+        due = [
+            object_id
+            for object_id in self._image.storage.tables.doomed(objects.OBJECTS_AT_ONCE)
+            if mono_ms - doomed_at_ms.setdefault(object_id, mono_ms) >= grace_ms
+        ]
         if not due:
             return
         cluster_id = self._metadata.stored.cluster_id

@@ -73,7 +73,7 @@ def check_topic_name(name: str) -> None:
         raise errors.InvalidTopicException("a topic cannot be named '.' or '..'")
     if len(name) > TOPIC_NAME_LENGTH_MAX:
         raise errors.InvalidTopicException(
-            f"the topic name has {len(name)} characters, at most {TOPIC_NAME_LENGTH_MAX} are allowed"
+            f"the topic name has {len(name)} characters, it may have {TOPIC_NAME_LENGTH_MAX}"
         )
     if TOPIC_NAME.fullmatch(name) is None:
         raise errors.InvalidTopicException(
@@ -220,7 +220,8 @@ def create_partitions(
     current = image.cluster.partition_count(topic.topic_id)
     if count < current:
         raise errors.InvalidPartitions(
-            f"The topic {name} currently has {current} partition(s); {count} would not be an increase."
+            f"The topic {name} currently has {current} partition(s); "
+            f"{count} would not be an increase."
         )
     if count == current:
         raise errors.InvalidPartitions(f"Topic already has {current} partition(s).")
