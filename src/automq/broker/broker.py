@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
+from automq.broker.auto_topics import AutoTopics
 from automq.broker.features import Features
 from automq.broker.fetch_sessions import FetchSessions
 from automq.broker.fetches import Fetches
+from automq.broker.internal_topics import OFFSETS_TOPIC
 from automq.broker.partitions import Partitions
 from automq.broker.producer_ids import ProducerIds
 from automq.broker.shard_log import PartitionLog
@@ -30,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-OFFSETS_TOPIC = "__consumer_offsets"
 ALL_IN_SYNC = -1
 
 
@@ -64,6 +65,12 @@ class Broker:
     features: Features = field(default_factory=Features)
     fetches: Fetches = field(default_factory=Fetches)
     metrics: BrokerMetrics = field(default_factory=BrokerMetrics)
+    auto_topics: AutoTopics = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.auto_topics = AutoTopics(
+            controller=self.controller, config=self.config, world=self.world, tasks=self.tasks
+        )
 
     # -- following the cluster
 
