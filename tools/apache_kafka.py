@@ -279,7 +279,8 @@ class Tools:
 
     def __init__(self) -> None:
         classes = _compiled_tool_server()
-        command = java_command("ToolServer")
+        opened = ("--add-opens", "java.base/java.lang=ALL-UNNAMED")
+        command = java_command("ToolServer", jvm=(*TOOL_JVM, *opened))
         at = command.index("-cp") + 1
         command[at] = f"{classes}:{command[at]}"
         self._process = subprocess.Popen(

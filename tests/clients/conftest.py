@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from apache_kafka import Tools, why_unavailable
+from clients.shell import Shell
 from support.broker import Broker, fresh, running_broker
 
 
@@ -35,3 +36,8 @@ def tools() -> Iterator[Tools]:
 def name(request: pytest.FixtureRequest) -> str:
     """A name for a topic or a group that no other test has."""
     return fresh(request.node.originalname.removeprefix("test_")[:40].replace("_", "-"))
+
+
+@pytest.fixture
+def shell(tools: Tools, bootstrap: str) -> Shell:
+    return Shell(tools, bootstrap)

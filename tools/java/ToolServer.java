@@ -9,6 +9,7 @@ import java.io.InputStream;
 import java.io.InputStreamReader;
 import java.io.OutputStream;
 import java.io.PrintStream;
+import java.lang.reflect.Field;
 import java.lang.reflect.InvocationTargetException;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
@@ -24,12 +25,14 @@ import org.apache.kafka.common.utils.Exit;
  * in a thread of its own, {"id", "stop": true} does to that run what SIGTERM does to a process (its
  * shutdown hooks), {"id", "peek": true} asks what it has printed so far. Standard output has one
  * object a line: {"id", "exit", "out", "err"} at the end of a run, {"id", "out", "err"} for a peek.
- * The end of standard input ends the JVM.
+ * The end of standard input ends the JVM. So does a System.exit, which some tools call when their
+ * options are wrong; most use Kafka's own Exit, which only ends the run.
  */
 public final class ToolServer {
     private static final ObjectMapper JSON = new ObjectMapper();
     private static final InheritableThreadLocal<Run> CURRENT = new InheritableThreadLocal<>();
     private static final Map<Long, Run> RUNS = new ConcurrentHashMap<>();
+    private static final Map<Thread, Thread> JVM_HOOKS = jvmHooks();
     private static final PrintStream ANSWERS = System.out;
     private static final PrintStream LOG = System.err;
     private static final PrintStream NOWHERE = new PrintStream(OutputStream.nullOutputStream());
@@ -42,6 +45,8 @@ public final class ToolServer {
         final PrintStream errPrinter = new PrintStream(err, true, StandardCharsets.UTF_8);
         final List<Runnable> hooks = new ArrayList<>();
         final InputStream in;
+        /** Marks the threads of this run, among them the hooks that it gives to the JVM. */
+        final ThreadGroup group = new ThreadGroup("run");
         Integer exit;
         /** The thread that a process would no longer have: what it still prints is not the tool's. */
         volatile Thread unwinding;
@@ -54,9 +59,18 @@ public final class ToolServer {
             if (exit == null) exit = status;
         }
 
+        /** Its shutdown hooks, each of them once. */
         synchronized List<Runnable> takeHooks() {
-            List<Runnable> taken = List.copyOf(hooks);
+            List<Runnable> taken = new ArrayList<>(hooks);
             hooks.clear();
+            synchronized (JVM_HOOKS) {
+                for (Thread hook : List.copyOf(JVM_HOOKS.keySet())) {
+                    if (hook.getThreadGroup() == group) {
+                        taken.add(hook);
+                        JVM_HOOKS.remove(hook);
+                    }
+                }
+            }
             return taken;
         }
 
@@ -131,6 +145,21 @@ public final class ToolServer {
         Runtime.getRuntime().halt(0);
     }
 
+    /**
+     * Where the JVM keeps its shutdown hooks: the verifiable tools give theirs to it, not to Exit.
+     * Needs --add-opens java.base/java.lang=ALL-UNNAMED.
+     */
+    @SuppressWarnings("unchecked")
+    private static Map<Thread, Thread> jvmHooks() {
+        try {
+            Field hooks = Class.forName("java.lang.ApplicationShutdownHooks").getDeclaredField("hooks");
+            hooks.setAccessible(true);
+            return (Map<Thread, Thread>) hooks.get(null);
+        } catch (ReflectiveOperationException why) {
+            throw new ExceptionInInitializerError(why);
+        }
+    }
+
     private static void serve(JsonNode request) {
         long id = request.get("id").asLong();
         if (request.has("stop")) {
@@ -150,7 +179,7 @@ public final class ToolServer {
 
     private static void inThread(Run run, Runnable work) {
         if (run == null) return;
-        Thread thread = new Thread(() -> {
+        Thread thread = new Thread(run.group, () -> {
             CURRENT.set(run);
             work.run();
         });
