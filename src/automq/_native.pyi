@@ -1000,7 +1000,7 @@ class Frames:
     """
 
     def __init__(self, max_frame_bytes: int) -> None: ...
-    def get_buffer(self, size_hint: int) -> Self:
+    def get_buffer(self, size_hint: int, /) -> Self:
         """An object whose writable buffer, never empty, is where the next bytes go: this one.
 
         The memory is not initialised, and it is written between `get_buffer` and `received` only:

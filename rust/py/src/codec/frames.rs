@@ -32,7 +32,9 @@ impl Frames {
     }
 
     /// This object, whose buffer is where the next bytes go.
-    fn get_buffer(slf: Bound<'_, Self>, _size_hint: isize) -> Bound<'_, Self> {
+    #[pyo3(signature = (size_hint, /))]
+    fn get_buffer(slf: Bound<'_, Self>, size_hint: isize) -> Bound<'_, Self> {
+        let _ = size_hint;
         slf
     }
 
