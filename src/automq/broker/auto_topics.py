@@ -3,6 +3,7 @@
 import asyncio
 import logging
 from collections.abc import Iterable
+from typing import TypeAlias
 
 from automq.broker.internal_topics import OFFSETS_TOPIC, is_internal, offsets_topic
 from automq.config.node_config import NodeConfig
@@ -10,8 +11,11 @@ from automq.controller.client import ControllerClient
 from automq.controller.topics import TopicWish, check_topic_name
 from automq.protocol import errors
 from automq.world import World
+from automq.world.background import Background
 
 log = logging.getLogger(__name__)
+
+Outcome: TypeAlias = "asyncio.Future[errors.KafkaError | None]"
 
 WAIT_MS = 1_000
 """How long a request waits for a topic that it has created; then it says that there is no leader
@@ -27,13 +31,13 @@ class AutoTopics:
         controller: ControllerClient,
         config: NodeConfig,
         world: World,
-        tasks: asyncio.TaskGroup,
+        background: Background,
     ) -> None:
         self._controller = controller
         self._config = config
         self._world = world
-        self._tasks = tasks
-        self._under_way: dict[str, asyncio.Task[errors.KafkaError | None]] = {}
+        self._background = background
+        self._under_way: dict[str, Outcome] = {}
 
     async def create(self, names: Iterable[str]) -> dict[str, errors.KafkaError]:
         """Create topics that do not exist; why some are not there (yet), by name.
@@ -42,7 +46,7 @@ class AutoTopics:
         controller refuses with. UnknownTopicOrPartition: nobody may create it by asking for it.
         """
         refused: dict[str, errors.KafkaError] = {}
-        started: dict[str, asyncio.Task[errors.KafkaError | None]] = {}
+        started: dict[str, Outcome] = {}
         for name in names:
             try:
                 started[name] = self._start(name)
@@ -51,18 +55,21 @@ class AutoTopics:
         if not started:
             return refused
         await asyncio.wait(started.values(), timeout=WAIT_MS / 1000)
-        for name, task in started.items():
-            why = task.result() if task.done() else errors.LeaderNotAvailable(f"creating {name}")
+        for name, outcome in started.items():
+            done = outcome.done()
+            why = outcome.result() if done else errors.LeaderNotAvailable(f"creating {name}")
             if why is not None:
                 refused[name] = why
         return refused
 
-    def _start(self, name: str) -> asyncio.Task[errors.KafkaError | None]:
-        task = self._under_way.get(name)
-        if task is None:
-            task = self._tasks.create_task(self._create(self._wish(name)), name=f"create {name}")
-            self._under_way[name] = task
-        return task
+    def _start(self, name: str) -> Outcome:
+        outcome = self._under_way.get(name)
+        if outcome is None:
+            wish = self._wish(name)
+            outcome = asyncio.get_running_loop().create_future()
+            self._under_way[name] = outcome
+            self._background.spawn(f"create {name}", self._create(wish, outcome))
+        return outcome
 
     def _wish(self, name: str) -> TopicWish:
         check_topic_name(name)
@@ -72,7 +79,15 @@ class AutoTopics:
             raise errors.UnknownTopicOrPartition(f"{name} is created by its coordinator alone")
         return TopicWish(name=name, topic_id=self._world.new_uuid())
 
-    async def _create(self, wish: TopicWish) -> errors.KafkaError | None:
+    async def _create(self, wish: TopicWish, outcome: Outcome) -> None:
+        why: errors.KafkaError | None = errors.UnknownServerError(f"creating {wish.name} failed")
+        try:
+            why = await self._ask_controller(wish)
+        finally:
+            del self._under_way[wish.name]
+            outcome.set_result(why)
+
+    async def _ask_controller(self, wish: TopicWish) -> errors.KafkaError | None:
         try:
             made = await self._controller.create_topic(wish, validate_only=False)
         except errors.TopicAlreadyExists:
@@ -80,10 +95,5 @@ class AutoTopics:
         except errors.KafkaError as error:
             log.info("topic %s is not created: %s", wish.name, error)
             return error
-        except Exception as error:
-            log.exception("topic %s is not created", wish.name)
-            return errors.UnknownServerError(type(error).__name__)
-        finally:
-            del self._under_way[wish.name]
         log.info("created topic %s on demand: %d partitions", made.name, made.partitions)
         return None

@@ -69,7 +69,10 @@ class Broker:
 
     def __post_init__(self) -> None:
         self.auto_topics = AutoTopics(
-            controller=self.controller, config=self.config, world=self.world, tasks=self.tasks
+            controller=self.controller,
+            config=self.config,
+            world=self.world,
+            background=self.background,
         )
 
     # -- following the cluster
