@@ -47,4 +47,5 @@ async def load(machine: Machine, pieces: AsyncIterator[Buf], clock: Clock, *, na
     if unknown:
         log.warning("records of unknown kinds left alone", shard=name, records=unknown)
     took_ms = clock.monotonic_ms() - start_ms
-    log.info("shard loaded", shard=name, keys=len(last), took_ms=round(took_ms))
+    say = log.info if last else log.debug
+    say("shard loaded", shard=name, keys=len(last), took_ms=round(took_ms))

@@ -6,7 +6,7 @@ import asyncio
 import logging
 from dataclasses import dataclass
 
-from automq._native import CacheRead, DamagedObject
+from automq._native import Buf, CacheRead, DamagedObject
 from automq.broker.dispatch import Call, handles
 from automq.broker.fetch_sessions import FetchContext, FetchedPartition, Key
 from automq.broker.requests import answer
@@ -28,7 +28,8 @@ log = logging.getLogger(__name__)
 
 FIRST_TOPIC_ID_VERSION = 13
 FIRST_SESSION_VERSION = 7
-INT64_MAX = 2**63 - 1
+NO_RECORDS = Buf(b"")
+"""Kafka answers no records with none, never with null: librdkafka takes null for damage."""
 
 
 @dataclass(slots=True)
@@ -174,7 +175,7 @@ def what_is_asked(
 
 def look(call: Call[FetchRequest], key: Key, asked: FetchedPartition) -> Row:
     """Find the partition and fill in what does not depend on data."""
-    data = PartitionData(partition_index=asked.partition, high_watermark=-1, records=None)
+    data = PartitionData(partition_index=asked.partition, high_watermark=-1, records=NO_RECORDS)
     row = Row(key, asked, data)
     try:
         partition = call.broker.partitions.leader_of(
