@@ -9,7 +9,7 @@ from typing import NamedTuple
 from automq._native import Batch, CacheRead, LogCache, stamp
 from automq.stream.reader import ObjectReader, Read
 from automq.stream.wal import Wal, WalOptions
-from automq.world.waiting import called
+from automq.world.waiting import settle
 
 log = logging.getLogger(__name__)
 
@@ -70,9 +70,11 @@ class StreamEngine:
         self._pending: deque[Pending] = deque()
         self._submit_is_due = False
         self._waiting_for_room: deque[Callable[[], None]] = deque()
+        self._waiting_for_sync: list[Callable[[], None]] = []
         self._on_appended: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
         wal.on_durable(self._on_durable)
+        wal.on_full(self._on_full)
 
     def call_after_append(self, callback: Callable[[], None]) -> None:
         """`callback` runs once for each round of appends; the uploader looks at its thresholds."""
@@ -166,12 +168,21 @@ class StreamEngine:
         last = self._pending[-1]
         self._pending.append(Pending(last.position, last.stream, last.offset, 0, done))
 
-    async def until_durable(self, position: int) -> None:
-        """Wait until the WAL has synced everything below `position`."""
-        if self.wal.durable >= position:
-            return
-        await called(self.when_all_is_durable)
-        assert self.wal.durable >= position, (self.wal.durable, position)
+    async def until_durable(self, position: int) -> int:
+        """Wait until the WAL has synced everything below `position`, or until its disk is full.
+
+        Returns how far it has got: `position`, or less on a full disk. Only an upload makes room
+        there, so whoever uploads must not wait for it.
+        """
+        while self.wal.durable < position and self.wal.full is None:
+            future: asyncio.Future[None] = self._loop.create_future()
+            wake = partial(settle, future)
+            self.when_all_is_durable(wake)
+            self._waiting_for_sync.append(wake)
+            await future
+            if wake in self._waiting_for_sync:
+                self._waiting_for_sync.remove(wake)
+        return min(position, self.wal.durable)
 
     def take_epochs(self) -> dict[int, int]:
         """The epoch of every stream appended to since the last call (with `seal`, for a commit)."""
@@ -196,6 +207,13 @@ class StreamEngine:
                 # One client's trouble must not cost the others of this commit their answers.
                 log.exception("an acknowledgement failed: stream %d", append.stream.stream_id)
         self.wake_waiting()
+
+    def _on_full(self) -> None:
+        """The WAL waits for room on its disk: what it holds is uploaded now, to be let go."""
+        waiting, self._waiting_for_sync = self._waiting_for_sync, []
+        for wake in waiting:
+            wake()
+        self._on_appended()
 
     def wake_waiting(self) -> None:
         """Something became free: whoever had no room tries again, oldest first."""

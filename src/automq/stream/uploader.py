@@ -73,9 +73,10 @@ class ObjectIds:
 class Uploader:
     """Uploads in parallel, commits in WAL order.
 
-    Invariants: only what is durable in the WAL is uploaded; a commit is sent only after the one
-    before it is stored; cache and WAL are let go only after the commit is stored, so a death at any
-    point leaves everything acknowledged in the WAL or in a committed object.
+    Invariants: only what is durable in the WAL is uploaded, but for what a full disk keeps waiting
+    (see `_upload`); a commit is sent only after the one before it is stored; cache and WAL are let
+    go only after the commit is stored, so a death at any point leaves everything acknowledged in
+    the WAL or in a committed object.
     """
 
     def __init__(
@@ -139,7 +140,8 @@ class Uploader:
             # Small uploads are wasteful, but a full cache or WAL stops every producer.
             cache_is_filling = cache.unreleased_bytes * 2 > cache.bytes_max
             wal_is_filling = engine.wal_used_bytes * 2 > engine.wal_bytes_max
-            if (cache_is_filling or wal_is_filling) and not cache.sealed():
+            is_filling = cache_is_filling or wal_is_filling or engine.wal.full is not None
+            if is_filling and not cache.sealed():
                 self._wanted.set()
 
     async def _until_wanted(self) -> None:
@@ -171,9 +173,16 @@ class Uploader:
         return job
 
     async def _upload(self, job: Job) -> None:
+        """Take one generation all the way.
+
+        On a full disk its last records may not be in the WAL, and only this upload makes room. So
+        it goes on with them, as one prefix of all appends, and lets go only of what the WAL had.
+        They are written and acknowledged later; a recovery in between finds the commit, and
+        what it has of them again is told so by the controller.
+        """
         try:
-            await self._engine.until_durable(job.wal_end)
-            while not await self._store_under_new_id(job):
+            wal_start = await self._engine.until_durable(job.wal_end)
+            while not await self._store_under_new_id(job, wal_start):
                 log.warning("the id of an upload was given up meanwhile; uploading again")
             # Stored: from here on objects have it, so memory and WAL may let it go.
             self._engine.cache.release(job.generation)
@@ -185,21 +194,22 @@ class Uploader:
             raise
         job.committed.set_result(None)
 
-    async def _store_under_new_id(self, job: Job) -> bool:
+    async def _store_under_new_id(self, job: Job, wal_start: int) -> bool:
         """Put and commit one generation; False if the id was doomed before the commit."""
         object_id = await self._ids.take()
         built = await self._build(job, object_id)
+        if built is not None:
+            await self._store.put(data_key(self._cluster_id, object_id), built.parts)
+        if job.before is not None:
+            await asyncio.shield(job.before)
         if built is None:
             # Its streams were deleted: nothing to store, and the WAL goes with the next commit.
             return True
-        await self._store.put(data_key(self._cluster_id, object_id), built.parts)
-        if job.before is not None:
-            await asyncio.shield(job.before)
         try:
-            await self._commit(job, object_id, built)
+            await self._commit(job, object_id, built, wal_start)
         except ObjectDoomed:
             return False
-        self._engine.trim_wal(job.wal_end)
+        self._engine.trim_wal(wal_start)
         return True
 
     async def _build(self, job: Job, object_id: int) -> BuiltObject | None:
@@ -212,7 +222,9 @@ class Uploader:
 
         return await asyncio.get_running_loop().run_in_executor(None, build)
 
-    async def _commit(self, job: Job, object_id: int, built: BuiltObject) -> None:
+    async def _commit(
+        self, job: Job, object_id: int, built: BuiltObject, wal_start: int
+    ) -> None:
         ranges = built.ranges
         verdicts = await self._client.commit_object(
             ObjectCommit(
@@ -221,7 +233,7 @@ class Uploader:
                 index_position=built.index_position,
                 index_bytes=built.index_bytes,
                 wal_id=self._wal_id,
-                wal_start=job.wal_end,
+                wal_start=wal_start,
                 ranges=[row[:5] for row in ranges],
                 epochs=[job.epochs[row[0]] for row in ranges],
             ),

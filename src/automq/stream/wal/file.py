@@ -48,6 +48,7 @@ class FileWal:
         self._ended = asyncio.Event()
         self._on_durable: Callable[[int], None] | None = None
         self._on_failure: Callable[[WalFailure], None] | None = None
+        self._on_full: Callable[[], None] | None = None
         # The native methods themselves: a wrapper would be a fifth of an append's cost.
         self.append = self._files.append
         self.submit = self._files.submit
@@ -89,6 +90,10 @@ class FileWal:
         if failure is not None and self._ended.is_set():
             callback(failure)
 
+    def on_full(self, callback: Callable[[], None]) -> None:
+        assert self._on_full is None, "a WAL tells one callback"
+        self._on_full = callback
+
     def trim(self, position: int) -> None:
         self._files.trim(position)
 
@@ -114,6 +119,8 @@ class FileWal:
             self._durable = durable
             if self._on_durable is not None:
                 self._on_durable(durable)
+        elif self._on_full is not None and self._files.full is not None:
+            self._on_full()
         failure = self._files.failure if ended else None
         if failure is not None and self._on_failure is not None:
             self._on_failure(failure)

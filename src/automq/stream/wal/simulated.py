@@ -151,6 +151,7 @@ class SimulatedWal:
         self._ended = asyncio.Event()
         self._on_durable: Callable[[int], None] | None = None
         self._on_failure: Callable[[WalFailure], None] | None = None
+        self._on_full: Callable[[], None] | None = None
         self._commits = self._records = self._sync_us_sum = self._inflight_records = 0
         self._sync_counts = [0] * (len(WAL_SYNC_BOUNDS_US) + 1)
 
@@ -211,6 +212,10 @@ class SimulatedWal:
         self._on_failure = callback
         if self._failure is not None:
             callback(self._failure)
+
+    def on_full(self, callback: Callable[[], None]) -> None:
+        assert self._on_full is None, "a WAL tells one callback"
+        self._on_full = callback
 
     def trim(self, position: int) -> None:
         if position > self._durable:
@@ -285,6 +290,8 @@ class SimulatedWal:
             self._fail("creation", ENOSPC, "No space left on simulated disk")
             return
         self._timer = self._loop.call_later(FULL_RETRY_S, self._retry)
+        if self._on_full is not None:
+            self._loop.call_soon(self._on_full)
 
     def _retry(self) -> None:
         self._timer = None

@@ -105,6 +105,10 @@ class Wal(Protocol):
         """Calls `callback` when the WAL fails; at once if it has. There is one callback."""
         ...
 
+    def on_full(self, callback: Callable[[], None]) -> None:
+        """Calls `callback` when the disk has no room, and again each time it still has none."""
+        ...
+
     def trim(self, position: int) -> None:
         """Nothing below `position` is needed again: the caller has stored it as the new start.
 
