@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from typing import Protocol
 
-
 IDS_GOOD_FOR_MS = 600_000
 """For how long a reserved object id may wait for its upload to begin."""
 

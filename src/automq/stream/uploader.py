@@ -222,9 +222,7 @@ class Uploader:
 
         return await asyncio.get_running_loop().run_in_executor(None, build)
 
-    async def _commit(
-        self, job: Job, object_id: int, built: BuiltObject, wal_start: int
-    ) -> None:
+    async def _commit(self, job: Job, object_id: int, built: BuiltObject, wal_start: int) -> None:
         ranges = built.ranges
         verdicts = await self._client.commit_object(
             ObjectCommit(
