@@ -14,4 +14,5 @@ def create_topic(
 ) -> None:
     """Create a topic and wait until that is stored."""
     topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})
-    admin(bootstrap).create_topics([topic])[name].result(TIMEOUT_S)
+    client = admin(bootstrap)  # kept: librdkafka gives up what is under way when it goes
+    client.create_topics([topic])[name].result(TIMEOUT_S)
