@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
 
 FLUSH_S = 60.0
+QUIET = 2
+"""Only what is critical: a connection that breaks is what these tests are about."""
 
 
 @dataclass
@@ -59,6 +61,7 @@ class NumberedProducer(threading.Thread):
                 "message.timeout.ms": 120_000,
                 "reconnect.backoff.max.ms": 200,
                 "retry.backoff.ms": 50,
+                "log_level": QUIET,
             }
         )
 
@@ -126,6 +129,7 @@ def consumer(bootstrap: str, group: str) -> Consumer:
             "auto.offset.reset": "error",
             "enable.partition.eof": True,
             "reconnect.backoff.max.ms": 200,
+            "log_level": QUIET,
         }
     )
 

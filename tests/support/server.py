@@ -5,12 +5,12 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-READY = "ready"
+READY = b"automq: ready"
 START_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 60.0
 
@@ -57,8 +57,10 @@ class Server:
         command = [sys.executable, "-m", "automq", "server"]
         for option in options:
             command += ["--set", option]
-        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, env=dict(os.environ))
-        self._wait_until_ready()
+        seen = self.log_path.stat().st_size if self.log_path.exists() else 0
+        with self.log_path.open("ab") as log:
+            self.process = subprocess.Popen(command, stderr=log, env=dict(os.environ))
+        self._wait_until_ready(seen)
         return self
 
     def stop(self) -> int:
@@ -66,7 +68,7 @@ class Server:
         assert self.process is not None
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(STOP_TIMEOUT_S)
-        self._close()
+        self.process = None
         return status
 
     def kill(self) -> None:
@@ -74,31 +76,17 @@ class Server:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
-        self._close()
+        self.process = None
 
-    def _wait_until_ready(self) -> None:
-        """Copy standard error into the log, and return at the line that says ready."""
+    def _wait_until_ready(self, seen_bytes: int) -> None:
+        """Return once the log says, behind its first `seen_bytes`, that clients may come."""
         process = self.process
         assert process is not None
-        assert process.stderr is not None
-        ready = threading.Event()
-        source = process.stderr
-
-        def copy() -> None:
-            with self.log_path.open("ab") as target:
-                for line in source:
-                    target.write(line)
-                    target.flush()
-                    if READY.encode() in line:
-                        ready.set()
-            ready.set()
-
-        threading.Thread(target=copy, daemon=True).start()
-        assert ready.wait(START_TIMEOUT_S), f"not ready in time:\n{self.log}"
-        assert process.poll() is None, f"exited with {process.returncode}:\n{self.log}"
-
-    def _close(self) -> None:
-        self.process = None
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while READY not in self.log_path.read_bytes()[seen_bytes:]:
+            assert process.poll() is None, f"exited with {process.returncode}:\n{self.log}"
+            assert time.monotonic() < deadline_s, f"not ready in time:\n{self.log}"
+            time.sleep(0.02)
 
 
 @contextmanager
