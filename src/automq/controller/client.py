@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from typing import Protocol
 
+from automq.controller.configs import ConfigWish
 from automq.controller.leaders import PartitionAt, StreamAt
 from automq.controller.topics import TopicMade, TopicWish
-from automq.metadata.records.configs import ConfigSet
 
 
 class ControllerClient(Protocol):
@@ -29,8 +29,8 @@ class ControllerClient(Protocol):
         validate_only: bool,
     ) -> None: ...
 
-    async def set_configs(self, records: Sequence[ConfigSet]) -> None:
-        """Store config values that have been validated; all or none."""
+    async def set_configs(self, wish: ConfigWish) -> bool:
+        """Store config values that have been validated, all or none; see `configs.set_configs`."""
         ...
 
     async def create_state_stream(self, topic_id: bytes, index: int) -> StreamAt:

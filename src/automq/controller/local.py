@@ -8,12 +8,12 @@ from typing import TypeVar
 from automq import __version__
 from automq.config import keys
 from automq.config.node_config import NodeConfig
-from automq.controller import leaders, nodes, objects, topics
+from automq.controller import configs, leaders, nodes, objects, topics
+from automq.controller.configs import ConfigWish
 from automq.controller.leaders import PartitionAt, StreamAt
 from automq.controller.topics import TopicDefaults, TopicMade, TopicWish
 from automq.metadata.decision import Command, Decision
 from automq.metadata.image import Image
-from automq.metadata.records.configs import ConfigSet
 from automq.metadata.records.nodes import NodeListener
 from automq.metadata.state import MetadataState, Stopped
 from automq.metadata.storage import Range, Wal
@@ -144,8 +144,8 @@ class LocalController:
 
         await self._run(command)
 
-    async def set_configs(self, records: Sequence[ConfigSet]) -> None:
-        await self._run(lambda image: Decision(records, None))
+    async def set_configs(self, wish: ConfigWish) -> bool:
+        return await self._run(lambda image: configs.set_configs(image, wish))
 
     async def create_state_stream(self, topic_id: bytes, index: int) -> StreamAt:
         return await self._run(lambda image: leaders.create_state_stream(image, topic_id, index))
