@@ -256,12 +256,21 @@ impl Storage {
             stream.bytes -= i64::from(extent.bytes);
             objects.lose(extent.slot);
         }
-        let below = stream.small.partition_point(|slot| {
-            objects.at(*slot).ranges.find(id).is_some_and(|(_, range)| range.end <= start)
-        });
-        for slot in stream.small.drain(..below) {
-            stream.bytes -= drop_small(objects, slot, id)?;
+        let mut below = 0;
+        for slot in &stream.small {
+            let object = objects.at_mut(*slot);
+            let Some((row, range)) = object.ranges.find(id) else {
+                return Err(Broken(format!("object {} holds nothing of stream {id}", object.id)));
+            };
+            if range.end > start {
+                break;
+            }
+            hold!(object.ranges.kill(row), "object {}: stream {id} ended twice", object.id);
+            objects.lose(*slot);
+            stream.bytes -= range.bytes;
+            below += 1;
         }
+        stream.small.drain(..below);
         Ok(())
     }
 
