@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from automq._native import Columns
+from automq.controller.nodes import check_node, unfinished_wals
 from automq.metadata.decision import Decision
 from automq.metadata.image import Image
 from automq.metadata.records.registry import Record
@@ -42,11 +43,12 @@ def lead_at(image: Image, node_id: int, node_epoch: int) -> Decision[int]:
     """A node has (re)started: it leads again what it led, at new epochs; how many those are.
 
     Invariant: a stream is opened at its committed end, so this is decided only after every WAL of
-    the node's earlier incarnations is closed. Raises StaleBrokerEpoch.
+    the node's earlier incarnations is closed. Raises StaleBrokerEpoch, InvalidRequest.
     """
-    node = image.cluster.nodes.get(node_id)
-    if node is None or node.node_epoch != node_epoch:
-        raise errors.StaleBrokerEpoch(f"node {node_id} has registered again")
+    check_node(image, node_id, node_epoch)
+    unfinished = unfinished_wals(image, node_id, node_epoch)
+    if unfinished:
+        raise errors.InvalidRequest(f"WAL {unfinished[0].wal} still holds a tail of node {node_id}")
     records: list[Record] = []
     ids: list[int] = []
     epochs: list[int] = []

@@ -15,7 +15,7 @@ from automq.metadata.records.objects import (
     Purpose,
 )
 from automq.metadata.records.streams import StreamsTrimmed
-from automq.metadata.storage import COMMITTED, PREPARED
+from automq.metadata.storage import PREPARED
 from automq.protocol import errors
 from automq.stream.client import ObjectCommit, ObjectDoomed, Verdict
 
@@ -46,8 +46,6 @@ def commit_object(
     if wal is None or wal.closed or wal.committer != (node_id, node_epoch):
         raise errors.StaleBrokerEpoch(f"WAL {commit.wal_id} is not node {node_id}'s to commit from")
     known = image.storage.object(commit.object_id)
-    if known is None or known.state not in (PREPARED, COMMITTED):
-        raise ObjectDoomed(f"object {commit.object_id} is doomed or was never prepared")
     columns: list[list[int]] = [
         [row[0] for row in commit.ranges],
         list(commit.epochs),
@@ -59,7 +57,10 @@ def commit_object(
     except ValueError as error:
         raise errors.InvalidRequest(f"object {commit.object_id}: {error}") from None
     reply = [Verdict(code) for code in verdicts]
-    if known.state == COMMITTED:
+    if known is None or known.state != PREPARED:
+        # A repeat is answered as before, even if the object was merged away and forgotten since.
+        if len(taken) or commit.wal_start > wal.start:
+            raise ObjectDoomed(f"object {commit.object_id} is doomed or was never prepared")
         return Decision((), reply)
     if commit.wal_start < wal.start:
         raise errors.InvalidRequest(
