@@ -3,6 +3,7 @@
 import json
 import time
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from confluent_kafka import Producer
@@ -206,6 +207,6 @@ def test_a_verifiable_consumer_commits_all_that_was_produced(shell: Shell, name:
     assert {row["LAG"] for row in rows} == {"0"}
 
 
-def events(printed: str) -> list[dict[str, object]]:
+def events(printed: str) -> list[dict[str, Any]]:
     """The events that a verifiable tool prints, one JSON object a line."""
     return [json.loads(line) for line in printed.splitlines() if line.startswith("{")]
