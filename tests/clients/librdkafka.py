@@ -12,6 +12,7 @@ from confluent_kafka import (  # type: ignore[attr-defined]
     Producer,
     TopicPartition,
 )
+
 from support.broker import eventually
 
 TIMEOUT_S = 30.0

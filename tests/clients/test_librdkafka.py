@@ -4,7 +4,6 @@ import random
 import time
 
 import pytest
-from clients.librdkafka import Record, consumer, producer, read, read_from, send, texts, values
 from confluent_kafka import (  # type: ignore[attr-defined]
     OFFSET_BEGINNING,
     OFFSET_END,
@@ -14,15 +13,19 @@ from confluent_kafka import (  # type: ignore[attr-defined]
     KafkaException,
     TopicPartition,
 )
+
+from clients.librdkafka import Record, consumer, producer, read, read_from, send, texts, values
 from support.broker import eventually
 from support.clients import admin, create_topic
 
+# For records of long ago, which retention would take away.
+FOREVER = {"retention.ms": "-1"}
 CODECS = ["none", "gzip", "snappy", "lz4", "zstd"]
 
 
 @pytest.mark.parametrize("codec", CODECS)
 def test_records_come_back_as_they_were_sent(bootstrap: str, name: str, codec: str) -> None:
-    create_topic(bootstrap, name)
+    create_topic(bootstrap, name, config=FOREVER)
     sent = [
         Record(b"plain", timestamp=1_000_000_000_000),
         Record(b"keyed", key=b"k"),
@@ -145,7 +148,7 @@ def test_a_consumer_may_create_topics_if_allowed(bootstrap: str, name: str) -> N
 
 
 def test_a_consumer_seeks_by_offset_and_by_time(bootstrap: str, name: str) -> None:
-    create_topic(bootstrap, name)
+    create_topic(bootstrap, name, config=FOREVER)
     send(
         producer(bootstrap),
         name,

@@ -4,7 +4,6 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from clients.librdkafka import Record, producer, read_from, send, texts, values
 from confluent_kafka import (  # type: ignore[attr-defined]
     KafkaError,
     KafkaException,
@@ -21,6 +20,8 @@ from confluent_kafka.admin import (  # type: ignore[attr-defined]
     NewTopic,
     OffsetSpec,
 )
+
+from clients.librdkafka import Record, producer, read_from, send, texts, values
 from support.broker import eventually
 from support.clients import admin, create_topic
 
@@ -190,7 +191,7 @@ def changed_policy(
 def test_configs_are_replaced_as_a_whole(client: AdminClient, bootstrap: str, name: str) -> None:
     create_topic(bootstrap, name, config={"retention.ms": "1234567"})
     whole = ConfigResource(ConfigResource.Type.TOPIC, name, set_config={"segment.bytes": "2097152"})
-    with pytest.warns(DeprecationWarning):
+    with pytest.warns(DeprecationWarning, match="alter_configs"):
         only(client.alter_configs([whole]))
     configs = only(client.describe_configs([topic_resource(name)]))
     assert (configs["segment.bytes"].value, configs["retention.ms"].value) == (
@@ -212,9 +213,7 @@ def test_bad_configs_are_refused(client: AdminClient, bootstrap: str, name: str)
     )
 
 
-def test_a_lower_message_limit_takes_effect(
-    client: AdminClient, bootstrap: str, name: str
-) -> None:
+def test_a_lower_message_limit_takes_effect(client: AdminClient, bootstrap: str, name: str) -> None:
     create_topic(bootstrap, name)
     only(client.incremental_alter_configs([topic_resource(name, max_message_bytes="1000")]))
 
@@ -247,7 +246,7 @@ def test_records_are_deleted_up_to_an_offset(
 
 
 def test_offsets_are_listed_for_each_kind(client: AdminClient, bootstrap: str, name: str) -> None:
-    create_topic(bootstrap, name)
+    create_topic(bootstrap, name, config={"retention.ms": "-1"})
     stamps = [1_000_000, 3_000_000, 2_000_000]
     send(producer(bootstrap), name, [Record(b"x", timestamp=stamp) for stamp in stamps])
     assert listed(client, name, OffsetSpec.earliest()) == (0, -1)

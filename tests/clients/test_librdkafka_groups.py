@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 
 import pytest
-from clients.librdkafka import Record, consumer, producer, read, send, texts, values
 from confluent_kafka import (  # type: ignore[attr-defined]
     Consumer,
     ConsumerGroupState,
@@ -13,6 +12,8 @@ from confluent_kafka import (  # type: ignore[attr-defined]
     Message,
     TopicPartition,
 )
+
+from clients.librdkafka import Record, consumer, producer, read, send, texts, values
 from support.broker import eventually
 from support.clients import admin, create_topic
 
@@ -37,9 +38,7 @@ def settle(members: Sequence[Consumer], wanted: list[int]) -> list[Message]:
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
-def test_two_members_share_and_the_last_takes_all(
-    bootstrap: str, name: str, strategy: str
-) -> None:
+def test_two_members_share_and_the_last_takes_all(bootstrap: str, name: str, strategy: str) -> None:
     create_topic(bootstrap, name, partitions=4)
     config = {"group": name, "partition_assignment_strategy": strategy}
     with consumer(bootstrap, **config) as first:
