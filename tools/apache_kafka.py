@@ -279,8 +279,10 @@ class Tools:
 
     def __init__(self) -> None:
         classes = _compiled_tool_server()
-        opened = ("--add-opens", "java.base/java.lang=ALL-UNNAMED")
-        command = java_command("ToolServer", jvm=(*TOOL_JVM, *opened))
+        # The end of the first run must not end logging for those that follow.
+        hooks = ("--add-opens", "java.base/java.lang=ALL-UNNAMED")
+        logging = ("-Dlog4j2.shutdownHookEnabled=false",)
+        command = java_command("ToolServer", jvm=(*TOOL_JVM, *hooks, *logging))
         at = command.index("-cp") + 1
         command[at] = f"{classes}:{command[at]}"
         self._process = subprocess.Popen(

@@ -206,7 +206,7 @@ def test_the_log_dirs_know_the_size_of_a_partition(shell: Shell, name: str) -> N
     assert partition["size"] > 1000
 
 
-def test_the_features_are_described(shell: Shell) -> None:
+def test_the_features_can_be_asked_for(shell: Shell) -> None:
     done = shell.tools.run("features", "--bootstrap-server", shell.bootstrap, "describe")
     assert done.exit == 0, done.err
-    assert "Feature: metadata.version" in done.out
+    assert all(line.startswith("Feature: ") for line in done.out.splitlines())
