@@ -42,7 +42,7 @@ class Acceptor:
     def __init__(
         self, *, limits: SocketLimits, requests: Requests, memory: RequestMemory, clock: Clock
     ) -> None:
-        self.connections: set[Connection] = set()
+        self.connections: dict[Connection, None] = {}
         self.refused = 0
         self.limits = limits
         self._requests = requests
@@ -93,15 +93,14 @@ class Acceptor:
         for connection in list(self.connections):
             connection.close()
 
-    async def _connect(self, listener: Listener, accepted: socket.socket, host: str) -> None:
+    def admit(self, listener: Listener, host: str) -> Connection | None:
+        """The protocol object of a new client at `host`; None if it has too many (KIP-308)."""
         limits = self.limits
         host_max = limits.connections_per_ip_overrides.get(host, limits.connections_per_ip_max)
         if self._per_host[host] >= host_max:
             self.refused += 1
             log.warning("refused a connection from %s: it has %d already", host, host_max)
-            accepted.close()
-            return
-        tune(accepted, limits)
+            return None
         connection = Connection(
             requests=self._requests,
             listener=listener,
@@ -114,9 +113,17 @@ class Acceptor:
         )
         self._next_id += 1
         self._per_host[host] += 1
-        self.connections.add(connection)
+        self.connections[connection] = None
         if len(self.connections) >= limits.connections_max:
             self._has_room.clear()
+        return connection
+
+    async def _connect(self, listener: Listener, accepted: socket.socket, host: str) -> None:
+        connection = self.admit(listener, host)
+        if connection is None:
+            accepted.close()
+            return
+        tune(accepted, self.limits)
         try:
             loop = asyncio.get_running_loop()
             await loop.connect_accepted_socket(lambda: connection, accepted)
@@ -125,7 +132,7 @@ class Acceptor:
             connection.close()
 
     def _forget(self, connection: Connection, host: str) -> None:
-        self.connections.discard(connection)
+        self.connections.pop(connection, None)
         self._per_host[host] -= 1
         if self._per_host[host] <= 0:
             del self._per_host[host]

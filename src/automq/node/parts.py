@@ -2,13 +2,12 @@
 
 import asyncio
 import logging
-import socket
 from dataclasses import dataclass
 
 from automq._native import BlockCache, LogCache
 from automq.broker.broker import Broker
 from automq.broker.fetch_sessions import FetchSessions
-from automq.broker.listener import Acceptor, SocketLimits, listen
+from automq.broker.listener import Acceptor, SocketLimits
 from automq.broker.memory import RequestMemory
 from automq.broker.partitions import Partitions
 from automq.broker.producer_ids import ProducerIds
@@ -16,21 +15,20 @@ from automq.broker.requests import Dispatcher
 from automq.broker.topic_configs import TopicConfigs
 from automq.config import keys
 from automq.config.effective import BrokerConfigs
-from automq.config.listeners import Listener
 from automq.config.node_config import NodeConfig
 from automq.controller.local import LocalController
 from automq.coordinator.group import GroupCoordinator
 from automq.coordinator.group.settings import GroupSettings
 from automq.metadata.state import MetadataState
-from automq.node.failure import NodeFailure
 from automq.node.metadata import elect_here
-from automq.node.storage import open_at, recover_wals
+from automq.node.places import Places
+from automq.node.storage import recover_wals
 from automq.objectstore import ObjectStore
 from automq.objectstore.retry import Retrying
 from automq.stream.engine import StreamEngine
 from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
-from automq.stream.wal import Wal, WalHome, WalOptions, wal_home
+from automq.stream.wal import Wal, WalHome, WalOptions
 from automq.world import World
 from automq.world.background import Background
 
@@ -54,22 +52,21 @@ class NodeParts:
     uploading: "asyncio.Task[None]"
     broker: Broker
     acceptor: Acceptor
-    listening: list[tuple[Listener, socket.socket]]
 
 
-async def assemble(config: NodeConfig, world: World, tasks: asyncio.TaskGroup) -> NodeParts:
+async def assemble(
+    config: NodeConfig, world: World, tasks: asyncio.TaskGroup, places: Places
+) -> NodeParts:
     """Start every part, in this order and no other.
 
     The log is won first (an older incarnation's commits are refused from here on), then this
     incarnation is registered, then what older ones left in WALs is committed, then streams are
     opened, each at its true end; requests come last. Raises NodeFailure.
     """
-    listening = listen_on(config)
     incarnation = world.new_uuid()
-    store = Retrying(open_at(config, world, config.storage_uri), world)
-    metadata_store = open_at(config, world, config.metadata_uri)
-    home = wal_home(config.wal_uri)
-    metadata = await elect_here(config, world, metadata_store, incarnation)
+    store = Retrying(places.store, world)
+    home = places.wals
+    metadata = await elect_here(config, world, places.metadata_store, incarnation)
     tasks.create_task(metadata.serve(), name="metadata")
     controller = LocalController(metadata, config.node_id, world.clock, store)
     await controller.register(config, incarnation)
@@ -119,18 +116,8 @@ async def assemble(config: NodeConfig, world: World, tasks: asyncio.TaskGroup) -
     )
     tasks.create_task(acceptor.close_idle(), name="idle connections")
     return NodeParts(
-        store, home, metadata, controller, engine, uploader, uploading, broker, acceptor, listening
+        store, home, metadata, controller, engine, uploader, uploading, broker, acceptor
     )
-
-
-def listen_on(config: NodeConfig) -> list[tuple[Listener, socket.socket]]:
-    """A socket for each listener, first of all: a port in use is told before anything is done."""
-    backlog = config.get(keys.kafka.SOCKET_LISTEN_BACKLOG_SIZE)
-    receive_bytes = config.get(keys.kafka.SOCKET_RECEIVE_BUFFER_BYTES)
-    try:
-        return [(it, listen(it, backlog, receive_bytes)) for it in config.listeners]
-    except OSError as error:
-        raise NodeFailure(f"{error.strerror}; change listeners or free the port") from None
 
 
 async def open_wal(

@@ -12,6 +12,7 @@ from automq.metadata.writer import Deposed
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
 from automq.node.parts import NodeParts, assemble
+from automq.node.places import Places, real_places
 from automq.objectstore import BadUri, StoreError
 from automq.stream.wal import Wal, WalError
 from automq.world import World, system_world
@@ -38,7 +39,8 @@ async def run_node(config: NodeConfig, *, ready: Ready, world: World | None = No
         loop.add_signal_handler(number, stopping.set)
     with locked(config.data_dir):
         try:
-            await serve(config, world, stopping, started_ms=started_ms, ready=ready)
+            places = real_places(config, world)
+            await serve(config, world, places, stopping, started_ms=started_ms, ready=ready)
         except BaseExceptionGroup as group:
             raise told(first_of(group)) from None
         except Exception as error:
@@ -82,6 +84,7 @@ def told(error: BaseException) -> BaseException:
 async def serve(
     config: NodeConfig,
     world: World,
+    places: Places,
     stopping: asyncio.Event,
     *,
     started_ms: float,
@@ -90,11 +93,11 @@ async def serve(
     """Start everything, wait for `stopping`, stop everything in order."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            parts = await assemble(config, world, tasks)
+            parts = await assemble(config, world, tasks, places)
             tasks.create_task(watch_wal(parts.engine.wal), name="watch wal")
             serving = [
-                tasks.create_task(parts.acceptor.serve(listener, listening), name=str(listener))
-                for listener, listening in parts.listening
+                tasks.create_task(door.serve(parts.acceptor), name=str(door))
+                for door in places.doors
             ]
             addresses = ", ".join(str(listener) for listener in config.listeners)
             ready(addresses, (world.clock.monotonic_ms() - started_ms) / 1000)

@@ -1,0 +1,70 @@
+"""Where a node's data lies and where its clients come in, as its configuration names them."""
+
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from automq.broker.listener import Acceptor, listen
+from automq.config import keys
+from automq.config.listeners import Listener
+from automq.config.node_config import NodeConfig
+from automq.node.failure import NodeFailure
+from automq.node.storage import open_at
+from automq.objectstore import ObjectStore
+from automq.stream.wal import WalHome, wal_home
+from automq.world import World
+
+
+class Door(Protocol):
+    """A listener that is bound: clients may knock, and are let in once the node serves."""
+
+    async def serve(self, acceptor: Acceptor) -> None:
+        """Hand every client to `acceptor`, until cancelled."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SocketDoor:
+    """A listening socket of this machine."""
+
+    listener: Listener
+    listening: socket.socket
+
+    async def serve(self, acceptor: Acceptor) -> None:
+        await acceptor.serve(self.listener, self.listening)
+
+    def __str__(self) -> str:
+        return str(self.listener)
+
+
+@dataclass(frozen=True, slots=True)
+class Places:
+    """What of a node's surroundings a simulation replaces. Each call of a store is one attempt."""
+
+    store: ObjectStore
+    metadata_store: ObjectStore
+    wals: WalHome
+    doors: Sequence[Door]
+
+
+def real_places(config: NodeConfig, world: World) -> Places:
+    """The places that `config` names. Raises NodeFailure."""
+    # First of all: a port in use is told before anything is done.
+    doors = bind(config)
+    return Places(
+        store=open_at(config, world, config.storage_uri),
+        metadata_store=open_at(config, world, config.metadata_uri),
+        wals=wal_home(config.wal_uri),
+        doors=doors,
+    )
+
+
+def bind(config: NodeConfig) -> list[Door]:
+    """A socket for each listener. Raises NodeFailure."""
+    backlog = config.get(keys.kafka.SOCKET_LISTEN_BACKLOG_SIZE)
+    receive_bytes = config.get(keys.kafka.SOCKET_RECEIVE_BUFFER_BYTES)
+    try:
+        return [SocketDoor(it, listen(it, backlog, receive_bytes)) for it in config.listeners]
+    except OSError as error:
+        raise NodeFailure(f"{error.strerror}; change listeners or free the port") from None
