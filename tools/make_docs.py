@@ -12,15 +12,15 @@ from pathlib import Path
 
 import docs_config
 import docs_metrics
-import docs_records
 import docs_protocol
+import docs_records
 
 ROOT = Path(__file__).resolve().parent.parent
 PAGES: dict[str, Callable[[], str]] = {
     "docs/reference/config.md": docs_config.page,
     "docs/reference/metrics.md": docs_metrics.page,
-    "docs/reference/records.md": docs_records.page,
     "docs/reference/protocol.md": docs_protocol.page,
+    "docs/reference/records.md": docs_records.page,
 }
 
 

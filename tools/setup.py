@@ -41,7 +41,7 @@ def main() -> None:
     if "--build" in sys.argv:
         (STAMPS / "native").unlink(missing_ok=True)
     once("native", digest(native_files()), build_native)
-    # Start-up time is mostly imports: compile them now, also where the environment forbids it later.
+    # Start-up time is mostly imports: compile them now, also where it is forbidden later.
     run([PYTHON, "-m", "compileall", "-q", "src/automq"])
 
 
