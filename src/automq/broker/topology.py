@@ -8,6 +8,7 @@ import base64
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from automq.controller.topics import check_topic_name
 from automq.metadata.cluster import ClusterImage, Node, Partition
 from automq.metadata.records.nodes import NodeListener
 from automq.protocol import errors
@@ -86,6 +87,15 @@ class Topology:
             offline=[node_id for node_id in replicas if node_id not in self.endpoints],
             error_code=code,
         )
+
+
+def why_missing(name: str) -> errors.KafkaError:
+    """What is said of a topic that does not exist: that, or that its name is none."""
+    try:
+        check_topic_name(name)
+    except errors.InvalidTopicException as error:
+        return error
+    return errors.UnknownTopicOrPartition(f"there is no topic {name!r}")
 
 
 def endpoint(node: Node, reached: NodeListener) -> Endpoint:

@@ -7,9 +7,8 @@ import asyncio
 from automq.broker.authorized import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
 from automq.broker.dispatch import Call, handles
 from automq.broker.internal_topics import is_internal
-from automq.broker.topology import PlacedPartition, Topology, cluster_id_text
+from automq.broker.topology import PlacedPartition, Topology, cluster_id_text, why_missing
 from automq.config import keys
-from automq.controller.topics import check_topic_name
 from automq.metadata.records.topics import TopicCreated
 from automq.protocol import errors
 from automq.protocol.messages.metadata_request import MetadataRequest
@@ -121,14 +120,6 @@ async def describe(
             partitions = 0
             await asyncio.sleep(0)
     return rows
-
-
-def why_missing(name: str) -> errors.KafkaError:
-    try:
-        check_topic_name(name)
-    except errors.InvalidTopicException as error:
-        return error
-    return errors.UnknownTopicOrPartition(f"there is no topic {name!r}")
 
 
 def refused(name: str, code: int) -> MetadataResponseTopic:
