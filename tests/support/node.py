@@ -16,6 +16,7 @@ import pytest
 from automq.broker.broker import Broker
 from automq.config.node_config import NodeConfig
 from automq.node.parts import NodeParts, assemble
+from automq.node.places import SocketDoor, real_places
 from automq.protocol.messages.create_topics_request import (
     CreatableTopic,
     CreatableTopicConfig,
@@ -128,20 +129,22 @@ async def running_node(directory: Path, *settings: str) -> AsyncIterator[Node]:
 
 async def live(config: NodeConfig, started: "asyncio.Future[NodeParts]") -> None:
     """Everything in one task, as task groups want it."""
-    async with asyncio.TaskGroup() as tasks:
-        parts = await assemble(config, system_world(), tasks)
-        serving = [
-            tasks.create_task(parts.acceptor.serve(listener, listening))
-            for listener, listening in parts.listening
-        ]
-        try:
-            started.set_result(parts)
-            await asyncio.gather(*serving)
-        finally:
-            parts.acceptor.close_all()
-            for _, listening in parts.listening:
-                listening.close()
-            await parts.engine.wal.close(clean=False)
+    world = system_world()
+    places = real_places(config, world)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            parts = await assemble(config, world, tasks, places)
+            serving = [tasks.create_task(door.serve(parts.acceptor)) for door in places.doors]
+            try:
+                started.set_result(parts)
+                await asyncio.gather(*serving)
+            finally:
+                parts.acceptor.close_all()
+                await parts.engine.wal.close(clean=False)
+    finally:
+        for door in places.doors:
+            assert isinstance(door, SocketDoor)
+            door.listening.close()
 
 
 def led(known: Any, partitions: int) -> bool:
