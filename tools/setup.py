@@ -5,6 +5,7 @@ Only the standard library is used here, because nothing else is there yet.
 """
 
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -33,7 +34,11 @@ def main() -> None:
         fail(f"Python 3.11 or newer is needed; {sys.executable} is {sys.version.split()[0]}")
     if shutil.which("cargo") is None:
         fail("cargo is needed to build the native core: install Rust (https://rustup.rs)")
+    if shutil.which("cc") is None:
+        fail("a C compiler is needed to link the native core (Debian: apt install gcc)")
     if not PYTHON.exists():
+        if importlib.util.find_spec("ensurepip") is None:
+            fail("Python's venv module is not complete (Debian: apt install python3-venv)")
         say(f"creating {VENV.relative_to(ROOT)}")
         venv.create(VENV, with_pip=True)
     STAMPS.mkdir(exist_ok=True)
