@@ -130,3 +130,22 @@ async def test_a_relative_directory_is_below_the_working_directory(
     await store.put("a", [b"x"])
     assert (tmp_path / "data/store/a").read_bytes() == b"x"
     await store.close()
+
+
+@pytest.mark.parametrize(
+    ("in_uri", "configured", "in_environment", "used"),
+    [
+        ("a", "b", "c", "a"),
+        (None, "b", "c", "b"),
+        (None, None, "c", "c"),
+        (None, None, "", "us-east-1"),
+    ],
+)
+def test_the_region_is_that_of_the_uri_then_of_the_configuration_then_of_the_environment(
+    in_uri: str | None, configured: str | None, in_environment: str, used: str
+) -> None:
+    environ = {"AWS_REGION": in_environment}
+
+    options = s3_options(S3Location("b-1", region=in_uri), None, environ, configured)
+
+    assert options["aws_region"] == used

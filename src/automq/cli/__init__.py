@@ -1,6 +1,6 @@
 """The `automq` command.
 
-One module per noun (`server.py`, ...), added to the group here; `main` is the entry point of the
+One module per noun (`server.py`, `metadata.py`), added to the group here; `main` is the entry point of the
 installed command and of `python -m automq`. Messages name the thing, say what to do next, and read
 well without colour.
 
@@ -15,6 +15,7 @@ import sys
 
 import click
 
+from automq.cli.metadata import metadata
 from automq.cli.server import server
 
 __all__ = ["main"]
@@ -29,6 +30,7 @@ def cli() -> None:
 
 
 cli.add_command(server)
+cli.add_command(metadata)
 
 
 def main() -> None:

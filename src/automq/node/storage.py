@@ -25,7 +25,8 @@ def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
         token = config.get(keys.automq.S3_SESSION_TOKEN)
         credentials = Credentials(key_id, secret, token)
     try:
-        return open_store(uri, world, credentials=credentials)
+        region = config.get(keys.automq.S3_REGION)
+        return open_store(uri, world, credentials=credentials, region=region)
     except BadUri as error:
         raise NodeFailure(str(error), status=2) from None
 

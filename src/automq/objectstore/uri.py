@@ -118,6 +118,7 @@ def open_store(
     world: World,
     *,
     credentials: Credentials | None = None,
+    region: str | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> ObjectStore:
     """The store that `uri` names. Raises BadUri, Denied, Unavailable.
@@ -125,6 +126,7 @@ def open_store(
     `file://` opens its directory at once, and blocks for that long; the others wait for the first
     call. For `s3://`, `credentials` come first, then keys, roles and tokens named by the
     environment (S3_ENVIRONMENT, of this process if not given), then the machine's own role.
+    `region` is that of a URI that names none.
     """
     location = parse_uri(uri)
     match location:
@@ -134,15 +136,19 @@ def open_store(
             return NativeStore(_opened(location, lambda: BlobStore.local(str(path))), str(location))
         case S3Location():
             environ = os.environ if environ is None else environ
-            options = s3_options(location, credentials, environ)
+            options = s3_options(location, credentials, environ, region)
             return NativeStore(_opened_s3(location, options), str(location))
 
 
 def s3_options(
-    at: S3Location, credentials: Credentials | None, environ: Mapping[str, str]
+    at: S3Location,
+    credentials: Credentials | None,
+    environ: Mapping[str, str],
+    configured_region: str | None = None,
 ) -> dict[str, str]:
     """The options of the native client, secrets among them. Raises BadUri for half a key."""
-    region = at.region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
+    region = at.region or configured_region
+    region = region or environ.get("AWS_REGION") or environ.get("AWS_DEFAULT_REGION")
     options = {
         "aws_region": region or "us-east-1",
         "aws_virtual_hosted_style_request": str(not at.path_style).lower(),

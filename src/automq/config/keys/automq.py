@@ -103,7 +103,10 @@ S3_SECRET_ACCESS_KEY = password(
 S3_SESSION_TOKEN = password(
     "automq.s3.session.token", "The session token of a temporary access key."
 )
-S3_REGION = optional_text("automq.s3.region", "The region of the object store.")
+S3_REGION = optional_text(
+    "automq.s3.region",
+    "The region of the object store, if its URI names none. Default: AWS_REGION.",
+)
 
 # -- the write-ahead log
 

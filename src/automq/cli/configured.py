@@ -1,0 +1,58 @@
+"""The options of every command that works on a node's configuration, and what it says."""
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NoReturn
+
+import click
+
+from automq.config.key import ConfigError
+from automq.config.node_config import NodeConfig
+from automq.config.sources import load_node_config
+
+UNUSABLE = 2
+
+
+def configured(command: Callable[[NodeConfig], None]) -> Callable[..., None]:
+    """Give `command` the configuration that `--config`, the environment and `--set` make.
+
+    What is wrong with it is told line by line, and the exit status is 2.
+    """
+
+    @click.option(
+        "--config",
+        "file",
+        type=click.Path(dir_okay=False, path_type=Path),
+        help="A file of key=value lines, as Kafka's server.properties.",
+    )
+    @click.option(
+        "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key; repeatable."
+    )
+    @functools.wraps(command)
+    def with_configuration(file: Path | None, overrides: tuple[str, ...]) -> None:
+        command(load(file, overrides))
+
+    return with_configuration
+
+
+def load(file: Path | None, overrides: tuple[str, ...]) -> NodeConfig:
+    """This machine's configuration of a node, or the end of the process."""
+    try:
+        return load_node_config(file=file, environment=os.environ, overrides=overrides)
+    except ConfigError as error:
+        refuse(str(error))
+
+
+def refuse(text: str) -> NoReturn:
+    """Say what is wrong, and end: nothing was done."""
+    for line in text.splitlines():
+        say(f"automq: {line}")
+    sys.exit(UNUSABLE)
+
+
+def say(text: str) -> None:
+    """A line for people, on standard error."""
+    print(text, file=sys.stderr, flush=True)
