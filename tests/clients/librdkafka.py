@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from confluent_kafka import (  # type: ignore[attr-defined]
+from confluent_kafka import (
     Consumer,
     KafkaError,
     Message,

@@ -4,7 +4,7 @@ import random
 import time
 
 import pytest
-from confluent_kafka import (  # type: ignore[attr-defined]
+from confluent_kafka import (
     OFFSET_BEGINNING,
     OFFSET_END,
     TIMESTAMP_CREATE_TIME,

@@ -4,13 +4,13 @@ from concurrent.futures import Future
 from typing import Any
 
 import pytest
-from confluent_kafka import (  # type: ignore[attr-defined]
+from confluent_kafka import (
     KafkaError,
     KafkaException,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import (  # type: ignore[attr-defined]
+from confluent_kafka.admin import (
     AdminClient,
     AlterConfigOpType,
     ConfigEntry,

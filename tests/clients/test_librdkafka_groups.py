@@ -1,9 +1,10 @@
 """librdkafka, through confluent-kafka: consumer groups."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
-from confluent_kafka import (  # type: ignore[attr-defined]
+from confluent_kafka import (
     Consumer,
     ConsumerGroupState,
     ConsumerGroupTopicPartitions,
@@ -40,7 +41,7 @@ def settle(members: Sequence[Consumer], wanted: list[int]) -> list[Message]:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_two_members_share_and_the_last_takes_all(bootstrap: str, name: str, strategy: str) -> None:
     create_topic(bootstrap, name, partitions=4)
-    config = {"group": name, "partition_assignment_strategy": strategy}
+    config: dict[str, Any] = {"group": name, "partition_assignment_strategy": strategy}
     with consumer(bootstrap, **config) as first:
         first.subscribe([name])
         settle([first], [4])
@@ -59,7 +60,7 @@ def test_every_record_is_read_once_through_a_rebalance(
     create_topic(bootstrap, name, partitions=4)
     client = producer(bootstrap)
     # Commits happen when partitions are revoked, as in an application with auto-commit.
-    config = {
+    config: dict[str, Any] = {
         "group": name,
         "partition_assignment_strategy": strategy,
         "enable_auto_commit": True,
@@ -85,7 +86,7 @@ def test_every_record_is_read_once_through_a_rebalance(
 
 def test_cooperative_members_keep_what_they_have(bootstrap: str, name: str) -> None:
     create_topic(bootstrap, name, partitions=4)
-    config = {"group": name, "partition_assignment_strategy": "cooperative-sticky"}
+    config: dict[str, Any] = {"group": name, "partition_assignment_strategy": "cooperative-sticky"}
     revoked: list[int] = []
     with consumer(bootstrap, **config) as first, consumer(bootstrap, **config) as second:
         first.subscribe(
@@ -116,7 +117,7 @@ def test_a_static_member_comes_back_without_a_rebalance(bootstrap: str, name: st
 
 def test_a_static_member_is_fenced_by_its_successor(bootstrap: str, name: str) -> None:
     create_topic(bootstrap, name)
-    config = {"group": name, "group_instance_id": "same"}
+    config: dict[str, Any] = {"group": name, "group_instance_id": "same"}
     with consumer(bootstrap, **config) as old, consumer(bootstrap, **config) as new:
         old.subscribe([name])
         settle([old], [1])
@@ -160,7 +161,7 @@ def test_members_of_one_group_may_read_different_topics(bootstrap: str, name: st
     topics = [f"{name}-a", f"{name}-b"]
     for topic in topics:
         create_topic(bootstrap, topic, partitions=2)
-    config = {"group": name, "partition_assignment_strategy": "roundrobin"}
+    config: dict[str, Any] = {"group": name, "partition_assignment_strategy": "roundrobin"}
     with consumer(bootstrap, **config) as first, consumer(bootstrap, **config) as second:
         first.subscribe(topics[:1])
         second.subscribe(topics[1:])
@@ -171,7 +172,7 @@ def test_members_of_one_group_may_read_different_topics(bootstrap: str, name: st
 
 def test_a_pattern_finds_topics_that_come_later(bootstrap: str, name: str) -> None:
     create_topic(bootstrap, f"{name}-1")
-    config = {"group": name, "topic_metadata_refresh_interval_ms": 300}
+    config: dict[str, Any] = {"group": name, "topic_metadata_refresh_interval_ms": 300}
     with consumer(bootstrap, **config) as client:
         client.subscribe([f"^{name}-.*"])
         settle([client], [1])
@@ -181,7 +182,7 @@ def test_a_pattern_finds_topics_that_come_later(bootstrap: str, name: str) -> No
 
 def test_added_partitions_reach_a_running_group(bootstrap: str, name: str) -> None:
     create_topic(bootstrap, name)
-    config = {"group": name, "topic_metadata_refresh_interval_ms": 300}
+    config: dict[str, Any] = {"group": name, "topic_metadata_refresh_interval_ms": 300}
     with consumer(bootstrap, **config) as client:
         client.subscribe([name])
         settle([client], [1])

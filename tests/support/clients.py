@@ -1,6 +1,6 @@
 """Small things that tests ask of a broker through librdkafka."""
 
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from support.broker import eventually
 

@@ -21,7 +21,7 @@ def metadata() -> None:
 def dump(config: NodeConfig) -> None:
     """Print the log: its newest snapshot and every entry after it.
 
-    It only reads, and so may be used while a node runs. What cannot be read ends it, with the place.
+    It only reads, and so may be used while a node runs. What cannot be read ends it.
     """
     from automq.node import NodeFailure
 
