@@ -21,6 +21,8 @@ from automq.world.waiting import called
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
+STOP_S = 30.0
+"""An orchestrator that asked to stop kills after about as long."""
 
 
 class Ready(Protocol):
@@ -93,7 +95,13 @@ async def serve(
     """Start everything, wait for `stopping`, stop everything in order."""
     try:
         async with asyncio.TaskGroup() as tasks:
-            parts = await assemble(config, world, tasks, places)
+            assembling = tasks.create_task(assemble(config, world, tasks, places), name="start")
+            told_to_stop = tasks.create_task(stopping.wait(), name="signals")
+            await asyncio.wait([assembling, told_to_stop], return_when=asyncio.FIRST_COMPLETED)
+            if told_to_stop.done():
+                # Nothing was served yet, so there is nothing to lose.
+                raise Stopped
+            parts = assembling.result()
             tasks.create_task(watch_wal(parts.engine.wal), name="watch wal")
             serving = [
                 tasks.create_task(door.serve(parts.acceptor), name=str(door))
@@ -105,7 +113,7 @@ async def serve(
             log.info("stopping: draining connections and uploading what is left")
             for task in serving:
                 task.cancel()
-            await stop(parts)
+            await stop_in_time(parts)
             raise Stopped
     except* Stopped:
         log.info("stopped")
@@ -119,6 +127,18 @@ async def watch_wal(wal: Wal) -> None:
     """A failed write or sync ends the node: nothing could be acknowledged any more."""
     await called(lambda wake: wal.on_failure(lambda _: wake()))
     raise NodeFailure(f"the write-ahead log failed: {wal.failure}")
+
+
+async def stop_in_time(parts: NodeParts) -> None:
+    """Stop cleanly, or give up after a while: what is not uploaded then is safe in the WAL."""
+    try:
+        async with asyncio.timeout(STOP_S):
+            await stop(parts)
+    except TimeoutError:
+        raise NodeFailure(
+            f"stopped after {STOP_S:.0f} s with {parts.engine.wal_used_bytes} bytes not uploaded; "
+            "they are safe in the write-ahead log, and the next start uploads them"
+        ) from None
 
 
 async def stop(parts: NodeParts) -> None:
