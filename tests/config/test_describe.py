@@ -69,8 +69,9 @@ def test_every_entry_of_a_key_that_is_known_is_documented() -> None:
     assert all(entry.documentation for entry in describe_topic(broker(), {}))
 
 
-def test_a_client_metrics_subscription_shows_what_it_sets() -> None:
-    (entry,) = describe_client_metrics({"interval.ms": "1000"})
+def test_a_client_metrics_subscription_shows_what_it_sets_and_the_defaults() -> None:
+    entries = {it.name: it for it in describe_client_metrics({"interval.ms": "1000"})}
 
-    assert (entry.name, entry.value) == ("interval.ms", "1000")
-    assert entry.source is Source.DYNAMIC_CLIENT_METRICS_CONFIG
+    assert entries["interval.ms"].value == "1000"
+    assert entries["interval.ms"].source is Source.DYNAMIC_CLIENT_METRICS_CONFIG
+    assert (entries["match"].value, entries["match"].source) == ("", Source.DEFAULT_CONFIG)

@@ -130,19 +130,13 @@ def describe_brokers(broker: BrokerConfigs, names: Names = None) -> list[ConfigE
 
 
 def describe_client_metrics(settings: Mapping[str, str], names: Names = None) -> list[ConfigEntry]:
-    """What a client metrics subscription sets; Kafka shows neither defaults nor types here."""
+    """Every setting of a client metrics subscription; with `names`, only those."""
+    table = keys.client_metrics_keys()
+    own = parse_settings(table, settings)
+    source = Source.DYNAMIC_CLIENT_METRICS_CONFIG
     return [
-        ConfigEntry(
-            name=name,
-            value=settings[name],
-            source=Source.DYNAMIC_CLIENT_METRICS_CONFIG,
-            is_sensitive=False,
-            read_only=False,
-            synonyms=(),
-            value_type=ValueType.UNKNOWN,
-            documentation="",
-        )
-        for name in pick(settings, names)
+        entry_of(key, own.get(key.name, key.default), key.name in own, source, [])
+        for key in wanted(table.values(), names)
     ]
 
 
