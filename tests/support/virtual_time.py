@@ -2,7 +2,7 @@
 
 import asyncio
 import selectors
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -48,3 +48,14 @@ def run_virtual(story: Coroutine[Any, Any, R]) -> R:
     """Run a story in virtual time."""
     with asyncio.Runner(loop_factory=VirtualLoop) as runner:
         return runner.run(story)
+
+
+def virtual(story: Callable[[], Coroutine[Any, Any, None]]) -> Callable[[], None]:
+    """A test in virtual time, under the name of its story."""
+
+    def test() -> None:
+        run_virtual(story())
+
+    test.__name__ = story.__name__
+    test.__doc__ = story.__doc__
+    return test

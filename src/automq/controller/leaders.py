@@ -91,7 +91,7 @@ def lead_at(image: Image, node_id: int, node_epoch: int) -> Decision[int]:
 def create_state_stream(image: Image, topic_id: bytes, index: int) -> Decision[StreamAt]:
     """Give a partition a state stream, open where its data stream is; the one it has, if any.
 
-    Raises UnknownTopicId.
+    Raises UnknownTopicId, NotLeaderOrFollower (nobody leads it).
     """
     partition = image.cluster.partition(topic_id, index)
     if partition is None:
@@ -99,6 +99,8 @@ def create_state_stream(image: Image, topic_id: bytes, index: int) -> Decision[S
     epoch = partition.leader_epoch
     if partition.state_stream >= 0:
         return Decision((), stream_at(image, partition.state_stream))
+    if partition.leader < 0:
+        raise errors.NotLeaderOrFollower(f"partition {index} of the topic has no leader")
     stream_id = image.storage.tables.next_stream
     node = image.cluster.nodes[partition.leader]
     records: list[Record] = [

@@ -210,9 +210,15 @@ class LocalController:
 
     async def _trim_now(self) -> None:
         trims, self._trims = self._trims, {}
-        if trims:
-            rows = list(trims.items())
-            await self._metadata.run_lazy(lambda image: objects.trim_streams(image, rows))
+        if not trims:
+            return
+        rows = list(trims.items())
+        await self._metadata.run_lazy(lambda image: objects.trim_streams(image, rows))
+        for stream_id, start_offset in rows:
+            stream = self._image.storage.stream(stream_id)
+            if stream is not None and stream.end < start_offset:
+                # It was clamped: the rest goes when it has been committed.
+                self.trim_later(stream_id, start_offset)
 
     async def _sweep_once(self, grace_ms: int, doomed_at_ms: dict[int, float]) -> None:
         """One round; `doomed_at_ms` remembers since when this process has known of each."""

@@ -112,6 +112,8 @@ def close_wal(
     wal = image.storage.wals.get(wal_id)
     if wal is None or wal.closed or wal.committer != committer:
         raise errors.InvalidRequest(f"WAL {wal_id} is not this node's to close")
+    if fence < wal.start:
+        raise errors.InvalidRequest(f"WAL {wal_id} starts at {wal.start}, it cannot end at {fence}")
     return Decision([WalClosed(wal_id, fence, clean)], None)
 
 

@@ -25,8 +25,13 @@ OBJECTS_AT_ONCE = 1_000
 def prepare_objects(
     image: Image, node_id: int, node_epoch: int, count: int, deadline_ms: int
 ) -> Decision[int]:
-    """Ids for uploads of a node, never used again; the first. Raises StaleBrokerEpoch."""
+    """Ids for uploads of a node, never used again; the first.
+
+    Raises StaleBrokerEpoch, InvalidRequest.
+    """
     check_node(image, node_id, node_epoch)
+    if not 1 <= count <= OBJECTS_AT_ONCE:
+        raise errors.InvalidRequest(f"{count} objects at once; 1 to {OBJECTS_AT_ONCE} are possible")
     first = image.storage.tables.next_object
     prepared = ObjectsPrepared(first, count, node_id, node_epoch, Purpose.UPLOAD, deadline_ms)
     return Decision([prepared], first)
@@ -57,7 +62,7 @@ def commit_object(
     except ValueError as error:
         raise errors.InvalidRequest(f"object {commit.object_id}: {error}") from None
     reply = [Verdict(code) for code in verdicts]
-    if known is None or known.state != PREPARED:
+    if known is None or known.state != PREPARED or known.node_id != node_id:
         # A repeat is answered as before, even if the object was merged away and forgotten since.
         if len(taken) or commit.wal_start > wal.start:
             raise ObjectDoomed(f"object {commit.object_id} is doomed or was never prepared")

@@ -89,6 +89,8 @@ def create_topic(image: Image, wish: TopicWish, defaults: TopicDefaults) -> Deci
     """
     check_topic_name(wish.name)
     check_free(image, wish.name)
+    if wish.topic_id in image.cluster.topics:
+        raise errors.InvalidRequest(f"topic id {wish.topic_id.hex()} is another topic's")
     replicas = replicas_of(image, wish, defaults)
     made = TopicMade(wish.name, wish.topic_id, len(replicas), len(replicas[0]))
     records: list[Record] = [TopicCreated(wish.topic_id, wish.name, wish.internal)]
@@ -225,6 +227,11 @@ def create_partitions(
         )
     if count == current:
         raise errors.InvalidPartitions(f"Topic already has {current} partition(s).")
+    if count - current > PARTITIONS_PER_COMMAND_MAX:
+        raise errors.InvalidPartitions(
+            f"{count - current} partitions at once; at most {PARTITIONS_PER_COMMAND_MAX} are "
+            "possible"
+        )
     live = [node.node_id for node in image.cluster.live_nodes() if not node.cordoned]
     existing = image.cluster.partition(topic.topic_id, 0)
     assert existing is not None

@@ -71,7 +71,8 @@ class StorageClient(Protocol):
     async def commit_object(self, commit: ObjectCommit, *, urgent: bool) -> Sequence[Verdict]:
         """Make an object part of its streams; a verdict for each range, in order.
 
-        Safe to repeat. `urgent` starts an entry of the metadata log at once. Raises ObjectDoomed.
+        Without ranges it moves the WAL's start alone, and there need be no object. Safe to repeat.
+        `urgent` starts an entry of the metadata log at once. Raises ObjectDoomed.
         """
         ...
 

@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from automq._native import Batch, CacheRead, LogCache, stamp
 from automq.stream.reader import ObjectReader, Read
-from automq.stream.wal import Wal, WalOptions
+from automq.stream.wal import Wal, WalBusy, WalOptions
 from automq.world.waiting import settle
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,7 @@ class StreamEngine:
         self._pending: deque[Pending] = deque()
         self._submit_is_due = False
         self._waiting_for_room: deque[Callable[[], None]] = deque()
+        self._refused_at: tuple[int, int] | None = None
         self._waiting_for_sync: list[Callable[[], None]] = []
         self._on_appended: Callable[[], None] = lambda: None
         self._loop = asyncio.get_running_loop()
@@ -87,6 +88,9 @@ class StreamEngine:
         """Open a stream that the controller has given to this node at `epoch`."""
         before = self.streams.get(stream_id)
         assert before is None or before.epoch < epoch, (before, epoch)
+        if self.cache.end_offset(stream_id) not in (None, end_offset):
+            # It was elsewhere meanwhile: what memory has of it ends before, or never counted.
+            self.cache.drop_stream(stream_id)
         stream = Stream(stream_id, epoch, start_offset, end_offset)
         self.streams[stream_id] = stream
         return stream
@@ -103,6 +107,10 @@ class StreamEngine:
         What is asked here is a little more than what the WAL itself would refuse, so that a request
         that was let in is never refused half way.
         """
+        if self._refused_at is not None:
+            if self._refused_at == (self.wal.durable, self.trimmed_position):
+                return False
+            self._refused_at = None
         if self.cache.unreleased_bytes + size_bytes > self.cache.bytes_max:
             return self.cache.unreleased_bytes == 0
         if self._inflight_bytes and self._inflight_bytes + size_bytes > self.inflight_bytes_max:
@@ -123,6 +131,14 @@ class StreamEngine:
         """What the WAL may hold: its capacity but for the segments being begun and ended."""
         return self._options.capacity_bytes - 2 * self._options.segment_bytes
 
+    @property
+    def needs_upload(self) -> bool:
+        """Whether somebody waits for what only an upload frees: memory, or room in the WAL."""
+        wal_is_filling = self.wal_used_bytes * 2 > self.wal_bytes_max
+        cache_is_filling = self.cache.unreleased_bytes * 2 > self.cache.bytes_max
+        is_waited_for = bool(self._waiting_for_room) and self._inflight_bytes == 0
+        return cache_is_filling or wal_is_filling or is_waited_for or self.wal.full is not None
+
     def trim_wal(self, position: int) -> None:
         """The controller has stored that the WAL is needed only from `position` on."""
         self.wal.trim(position)
@@ -139,6 +155,9 @@ class StreamEngine:
 
         The batch's bytes must be held by the caller alone: base offset and leader epoch are patched
         in place. `done` runs when the batch is durable, never before this returns.
+
+        Raises WalBusy where the WAL's files waste more than `has_room` allows for (large batches);
+        nothing has happened then, and there is no room until something moves.
         """
         assert stream.is_open, stream
         records = batch.records
@@ -146,9 +165,13 @@ class StreamEngine:
         last_offset = base_offset + batch.last_offset_delta
         stamp(records, base_offset, stream.epoch)
         # The WAL first: it is the one that may refuse, and then nothing has happened.
-        position = self.wal.append(
-            stream.stream_id, stream.epoch, base_offset, last_offset, records
-        )
+        try:
+            position = self.wal.append(
+                stream.stream_id, stream.epoch, base_offset, last_offset, records
+            )
+        except WalBusy:
+            self._refused_at = (self.wal.durable, self.trimmed_position)
+            raise
         self.cache.append(stream.stream_id, base_offset, last_offset, batch.max_timestamp, records)
         stream.end_offset = last_offset + 1
         self._epochs[stream.stream_id] = stream.epoch
@@ -222,7 +245,11 @@ class StreamEngine:
             return
         waiting, self._waiting_for_room = self._waiting_for_room, deque()
         for wake in waiting:
-            wake()
+            try:
+                wake()
+            except Exception:
+                # The others' wake-up must not be lost with it.
+                log.exception("somebody who waited for room failed")
 
     # -- reading
 

@@ -77,8 +77,8 @@ class ObjectReader:
 
         Raises DamagedObject.
         """
-        found: FoundRange | None = None
-        for _ in range(LOCATE_ATTEMPTS):
+        missing = 0
+        while True:
             ranges = await self._client.locate(stream_id, start_offset, 1)
             if not ranges or ranges[0].start_offset > start_offset:
                 return None
@@ -88,12 +88,19 @@ class ObjectReader:
                     found, stream_id, start_offset, end_offset, bytes_max, at_least_one
                 )
             except NotFound:
-                # Compaction may have replaced it since; only the extents can tell.
-                self._cache.drop_object(found.object_id)
-        assert found is not None
-        raise DamagedObject(
-            f"object {found.object_id} is named, and missing in {self._store.name}", 0
-        )
+                missing += 1
+                self._must_look_again(found, missing)
+
+    def _must_look_again(self, found: FoundRange, missing: int) -> None:
+        """An object is missing: compaction may have replaced it, and only the extents can tell.
+
+        Raises DamagedObject when they have named a missing one `LOCATE_ATTEMPTS` times.
+        """
+        self._cache.drop_object(found.object_id)
+        if missing >= LOCATE_ATTEMPTS:
+            raise DamagedObject(
+                f"object {found.object_id} is named, and missing in {self._store.name}", 0
+            )
 
     async def _read_range(
         self,
@@ -170,22 +177,36 @@ class ObjectReader:
         self, stream_id: int, timestamp: int, start_offset: int
     ) -> tuple[int, int] | None:
         """(timestamp, offset) of the first record at or after `timestamp`, from an offset on."""
-        offset = start_offset
+        offset, missing = start_offset, 0
         while True:
             found = await self._client.locate_timestamp(stream_id, timestamp, offset)
             if found is None:
                 return None
-            index = await self.index(found)
-            while True:
-                ref = index.find_timestamp(stream_id, timestamp, start_offset=offset)
-                if ref is None:
-                    break
-                [block] = await self._blocks([ref])
-                record = find_timestamp(block, timestamp, start_offset=start_offset)
-                if record is not None:
-                    return record[1], record[0]
-                offset = ref.end
-            offset = max(offset, found.end_offset)
+            try:
+                record = await self._find_in(found, stream_id, timestamp, start_offset)
+            except NotFound:
+                missing += 1
+                self._must_look_again(found, missing)
+                continue
+            if record is not None:
+                return record
+            missing, offset = 0, max(offset, found.end_offset)
+
+    async def _find_in(
+        self, found: FoundRange, stream_id: int, timestamp: int, start_offset: int
+    ) -> tuple[int, int] | None:
+        """The same within one range."""
+        index = await self.index(found)
+        offset = max(start_offset, found.start_offset)
+        while True:
+            ref = index.find_timestamp(stream_id, timestamp, start_offset=offset)
+            if ref is None or ref.start >= found.end_offset:
+                return None
+            [block] = await self._blocks([ref])
+            record = find_timestamp(block, timestamp, start_offset=start_offset)
+            if record is not None:
+                return record[1], record[0]
+            offset = ref.end
 
     async def largest_timestamp(self, stream_id: int, start_offset: int) -> int:
         """The largest timestamp of all ranges from `start_offset` on, -1 if there is none."""

@@ -36,11 +36,11 @@ class UploadLimits:
 class Job:
     """One generation of the log cache on its way into one object.
 
-    `wal_end`: the WAL position behind its last record. `committed` is done when the controller has
-    stored the commit.
+    `generation` is None where there is only something of the WAL to let go of. `wal_end`: the WAL
+    position behind its last record. `committed` is done when the controller has stored the commit.
     """
 
-    generation: int
+    generation: int | None
     wal_end: int
     epochs: dict[int, int]
     committed: "asyncio.Future[None]"
@@ -113,9 +113,12 @@ class Uploader:
         Returns after `stop`, when all that was appended before is committed.
         """
         async with asyncio.TaskGroup() as tasks:
-            while not self._stopping:
+            is_last = False
+            while not is_last:
                 await self._until_wanted()
                 await self._slots.acquire()
+                # Nothing is appended after `stop`, so what is sealed now is all there is.
+                is_last = self._stopping
                 job = self._seal()
                 if job is None:
                     self._slots.release()
@@ -133,16 +136,24 @@ class Uploader:
 
     def _look(self) -> None:
         """Called after appends: is it time, by bytes or because something has no room?"""
-        cache, engine = self._engine.cache, self._engine
-        if cache.active_bytes >= self._limits.upload_bytes:
+        cache = self._engine.cache
+        is_enough = cache.active_bytes >= self._limits.upload_bytes
+        # Small uploads are wasteful, but a full cache or WAL stops every producer.
+        if is_enough or (self._engine.needs_upload and self._has_something and not cache.sealed()):
             self._wanted.set()
-        elif cache.active_bytes > 0:
-            # Small uploads are wasteful, but a full cache or WAL stops every producer.
-            cache_is_filling = cache.unreleased_bytes * 2 > cache.bytes_max
-            wal_is_filling = engine.wal_used_bytes * 2 > engine.wal_bytes_max
-            is_filling = cache_is_filling or wal_is_filling or engine.wal.full is not None
-            if is_filling and not cache.sealed():
-                self._wanted.set()
+
+    @property
+    def _has_something(self) -> bool:
+        """Whether an upload would free anything: data, or the WAL's records of deleted streams."""
+        return self._engine.cache.active_bytes > 0 or self._holds_dead_records
+
+    @property
+    def _holds_dead_records(self) -> bool:
+        """Whether deleted streams fill the WAL, so that no upload of others may ever free it."""
+        engine = self._engine
+        if engine.cache.active_bytes > 0 or engine.cache.sealed():
+            return False
+        return engine.wal.durable > engine.trimmed_position and engine.needs_upload
 
     async def _until_wanted(self) -> None:
         """Wait for enough bytes, at most the interval once there is something at all."""
@@ -153,13 +164,13 @@ class Uploader:
             except TimeoutError:
                 pass
             self._wanted.clear()
-            if self._engine.cache.active_bytes > 0 or self._stopping:
+            if self._has_something or self._stopping:
                 return
 
     def _seal(self) -> Job | None:
         """Close the active generation. Synchronous: nothing is appended in between."""
         generation = self._engine.cache.seal()
-        if generation is None:
+        if generation is None and not self._holds_dead_records:
             return None
         committed = asyncio.get_running_loop().create_future()
         job = Job(
@@ -185,8 +196,9 @@ class Uploader:
             while not await self._store_under_new_id(job, wal_start):
                 log.warning("the id of an upload was given up meanwhile; uploading again")
             # Stored: from here on objects have it, so memory and WAL may let it go.
-            self._engine.cache.release(job.generation)
-            self._engine.wake_waiting()
+            if job.generation is not None:
+                self._engine.cache.release(job.generation)
+            self._engine.trim_wal(wal_start)
         except BaseException as error:
             if not job.committed.done():
                 job.committed.set_exception(error)
@@ -197,39 +209,41 @@ class Uploader:
     async def _store_under_new_id(self, job: Job, wal_start: int) -> bool:
         """Put and commit one generation; False if the id was doomed before the commit."""
         object_id = await self._ids.take()
-        built = await self._build(job, object_id)
+        key = data_key(self._cluster_id, object_id)
+        built = None if job.generation is None else await self._build(job.generation, object_id)
         if built is not None:
-            await self._store.put(data_key(self._cluster_id, object_id), built.parts)
+            await self._store.put(key, built.parts)
         if job.before is not None:
             await asyncio.shield(job.before)
-        if built is None:
-            # Its streams were deleted: nothing to store, and the WAL goes with the next commit.
-            return True
         try:
             await self._commit(job, object_id, built, wal_start)
         except ObjectDoomed:
+            # No commit of this id is accepted ever again, so nobody can come to need it.
+            await self._store.delete(key)
             return False
-        self._engine.trim_wal(wal_start)
         return True
 
-    async def _build(self, job: Job, object_id: int) -> BuiltObject | None:
-        """Build beside the loop: native work that releases the GIL."""
+    async def _build(self, generation: int, object_id: int) -> BuiltObject | None:
+        """Build beside the loop: native work without the GIL. None if its streams are gone."""
 
         def build() -> BuiltObject | None:
             return build_object(
-                self._engine.cache, job.generation, object_id=object_id, cluster_id=self._cluster_id
+                self._engine.cache, generation, object_id=object_id, cluster_id=self._cluster_id
             )
 
         return await asyncio.get_running_loop().run_in_executor(None, build)
 
-    async def _commit(self, job: Job, object_id: int, built: BuiltObject, wal_start: int) -> None:
-        ranges = built.ranges
+    async def _commit(
+        self, job: Job, object_id: int, built: BuiltObject | None, wal_start: int
+    ) -> None:
+        """Also without an object: streams that were deleted must not keep the WAL from moving."""
+        ranges = [] if built is None else built.ranges
         verdicts = await self._client.commit_object(
             ObjectCommit(
                 object_id=object_id,
-                size_bytes=built.size_bytes,
-                index_position=built.index_position,
-                index_bytes=built.index_bytes,
+                size_bytes=0 if built is None else built.size_bytes,
+                index_position=0 if built is None else built.index_position,
+                index_bytes=0 if built is None else built.index_bytes,
                 wal_id=self._wal_id,
                 wal_start=wal_start,
                 ranges=[row[:5] for row in ranges],
@@ -237,6 +251,8 @@ class Uploader:
             ),
             urgent=job.urgent,
         )
+        if built is None:
+            return
         self._on_committed([row[0] for row in ranges], verdicts)
         self.uploaded_objects += 1
         self.uploaded_bytes += built.size_bytes

@@ -1,0 +1,212 @@
+"""What a dead node acknowledged comes back, once and in order, however often recovery dies."""
+
+import asyncio
+
+import pytest
+
+from automq.controller.leaders import PartitionAt
+from automq.node.failure import NodeFailure
+from automq.objectstore.simulated import Effect, Fault
+from support.storage import KIB, Died, Machine, Sizes, StorageNode, batch, running, start
+from support.virtual_time import virtual
+
+FOREVER = Sizes(upload_bytes=1 << 30, interval_ms=10**9)
+
+
+def led(node: StorageNode, name: str = "t") -> PartitionAt:
+    found = node.controller.partition_at(node.metadata.image.cluster.topic_ids[name], 0)
+    assert found is not None
+    return found
+
+
+@virtual
+async def test_what_was_acknowledged_survives_a_kill() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        for number in range(50):
+            await node.append(stream, b"%d" % number)
+    async with running(machine) as node:
+        at = led(node)
+        assert (at.data.start_offset, at.data.end_offset, at.data.epoch) == (0, 50, 1)
+        assert list(at.opens) == [(0, 0), (1, 50)]
+        stream = node.open(at)
+        assert await node.read_values(stream) == [b"%d" % number for number in range(50)]
+        assert await node.append(stream, b"50") == 50
+
+
+@virtual
+async def test_recovery_commits_exactly_the_tail() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        for number in range(10):
+            await node.append(stream, b"%d" % number)
+        await node.upload()
+        for number in range(10, 20):
+            await node.append(stream, b"%d" % number)
+    async with running(machine) as node:
+        ranges = await node.controller.locate(led(node).data.stream_id, 0, 100)
+        assert [(found.start_offset, found.end_offset) for found in ranges] == [(0, 10), (10, 20)]
+        stream = node.open(led(node))
+        assert await node.read_values(stream) == [b"%d" % number for number in range(20)]
+
+
+@virtual
+async def test_what_was_not_synced_may_be_there_but_never_with_a_gap() -> None:
+    for seed in range(20):
+        machine = Machine(seed)
+        async with running(machine, FOREVER) as node:
+            stream = await node.new_stream()
+            for number in range(10):
+                await node.append(stream, b"%d" % number)
+            for number in range(10, 30):
+                node.engine.append(stream, batch(b"%d" % number), lambda: None)
+                if number % 4 == 0:
+                    await asyncio.sleep(0.0005)
+        async with running(machine) as node:
+            values = await node.read_values(node.open(led(node)))
+            assert values == [b"%d" % number for number in range(len(values))]
+            assert len(values) >= 10
+
+
+@virtual
+async def test_many_streams_come_back_in_objects_of_bounded_size() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        streams = [await node.new_stream(f"t{number}") for number in range(5)]
+        for number in range(100):
+            await node.append(streams[number % 5], b"%d" % number + bytes(1 * KIB))
+    async with running(machine, Sizes(upload_bytes=16 * KIB)) as node:
+        assert len(machine.object_keys()) > 1
+        for index in range(5):
+            values = await node.read_values(node.open(led(node, f"t{index}")))
+            assert [value.rstrip(b"\0") for value in values] == [
+                b"%d" % number for number in range(index, 100, 5)
+            ]
+
+
+@virtual
+async def test_a_recovery_that_dies_anywhere_is_done_again_without_loss_or_doubles() -> None:
+    """The node dies at a random moment of its start, again and again, in many histories."""
+    for seed in range(30):
+        machine = Machine(seed, latency_ms=(0, 20))
+        async with running(machine, FOREVER) as node:
+            stream = await node.new_stream()
+            for number in range(40):
+                await node.append(stream, b"%d" % number + bytes(1 * KIB))
+        for _ in range(4):
+            await die_while_starting(machine, machine.world.chance.uniform(0, 0.3))
+        async with running(machine, Sizes(upload_bytes=8 * KIB)) as node:
+            values = await node.read_values(node.open(led(node)))
+            assert [value.rstrip(b"\0") for value in values] == [b"%d" % n for n in range(40)]
+
+
+async def die_while_starting(machine: Machine, after_s: float) -> None:
+    starting: set[int] = set(machine.disk.wal_ids())
+    try:
+        async with asyncio.timeout(after_s), asyncio.TaskGroup() as tasks:
+            await start(machine, Sizes(upload_bytes=8 * KIB), tasks)
+            raise Died
+    except* (TimeoutError, Died):
+        for wal_id in set(machine.disk.wal_ids()) - starting:
+            machine.disk.crash(wal_id)
+
+
+@virtual
+async def test_epochs_of_every_life_are_kept_in_the_history() -> None:
+    machine = Machine()
+    expected: list[bytes] = []
+    for life in range(5):
+        async with running(machine, FOREVER, clean=life == 2) as node:
+            stream = node.open(led(node)) if life else await node.new_stream()
+            for number in range(life):
+                await node.append(stream, b"%d/%d" % (life, number))
+                expected.append(b"%d/%d" % (life, number))
+            assert await node.read_values(stream) == expected
+    async with running(machine, FOREVER) as node:
+        assert list(led(node).opens) == [(1, 0), (2, 1), (3, 3), (4, 6), (5, 10)]
+
+
+@virtual
+async def test_after_a_clean_stop_there_is_nothing_to_recover() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER, clean=True) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"a")
+    assert machine.disk.wal_ids() == []
+    machine.store.calls.clear()
+    async with running(machine, FOREVER) as node:
+        assert node.controller.unfinished_wals() == []
+        assert [operation for operation, _ in machine.store.calls] == []
+        assert await node.read_values(node.open(led(node))) == [b"a"]
+
+
+@virtual
+async def test_a_stop_that_dies_between_close_and_commit_is_recovered() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"a")
+        await node.wal.close(clean=True)
+    async with running(machine, FOREVER) as node:
+        assert await node.read_values(node.open(led(node))) == [b"a"]
+        assert machine.disk.wal_ids() == [node.wal.wal_id]
+
+
+@virtual
+async def test_damage_in_what_was_synced_stops_the_start_and_commits_nothing_behind_it() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        for number in range(10):
+            await node.append(stream, b"%d" % number)
+        wal_id = node.wal.wal_id
+    machine.disk.damage(wal_id, 5 * (node.wal.end // 10))
+    for _ in range(2):
+        with pytest.raises(ExceptionGroup) as caught:
+            async with running(machine):
+                raise AssertionError("it must not start")
+        assert caught.group_contains(NodeFailure, match=f"write-ahead log {wal_id}: .* at position")
+    assert wal_id in machine.disk.wal_ids()
+
+
+@virtual
+async def test_a_lost_disk_stops_the_start_when_data_was_only_there() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"a")
+        await node.upload()
+        await node.append(stream, b"b")
+        wal_id = node.wal.wal_id
+    machine.disk.remove(wal_id)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(machine):
+            raise AssertionError("it must not start")
+    assert caught.group_contains(NodeFailure, match="is the disk mounted")
+
+
+@virtual
+async def test_a_topic_deleted_before_the_kill_is_dropped_from_its_wal() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        dead, alive = await node.new_stream("t"), await node.new_stream("u")
+        await node.append(dead, b"dead")
+        await node.append(alive, b"alive")
+        await node.controller.delete_topic(node.metadata.image.cluster.topic_ids["t"])
+    async with running(machine) as node:
+        assert await node.read_values(node.open(led(node, "u"))) == [b"alive"]
+        assert node.controller.unfinished_wals() == []
+
+
+@virtual
+async def test_a_store_that_fails_during_recovery_is_waited_for() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"a")
+    machine.store.inject(Fault(Effect.FAIL, frozenset({"put"}), times=5))
+    machine.store.inject(Fault(Effect.LOSE_ANSWER, frozenset({"put"}), times=1))
+    async with running(machine) as node:
+        assert await node.read_values(node.open(led(node))) == [b"a"]
