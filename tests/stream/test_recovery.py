@@ -177,8 +177,6 @@ async def test_a_lost_disk_stops_the_start_when_data_was_only_there() -> None:
     async with running(machine, FOREVER) as node:
         stream = await node.new_stream()
         await node.append(stream, b"a")
-        await node.upload()
-        await node.append(stream, b"b")
         wal_id = node.wal.wal_id
     machine.disk.remove(wal_id)
     with pytest.raises(ExceptionGroup) as caught:
@@ -210,3 +208,31 @@ async def test_a_store_that_fails_during_recovery_is_waited_for() -> None:
     machine.store.inject(Fault(Effect.LOSE_ANSWER, frozenset({"put"}), times=1))
     async with running(machine) as node:
         assert await node.read_values(node.open(led(node))) == [b"a"]
+
+
+@virtual
+async def test_a_wal_that_was_registered_and_never_made_is_closed() -> None:
+    machine = Machine()
+    async with running(machine) as node:
+        wal_id = node.wal.wal_id
+    machine.disk.remove(wal_id)
+    async with running(machine) as node:
+        assert node.controller.is_wal_closed(wal_id)
+
+
+@virtual
+async def test_a_wal_of_another_cluster_is_refused_and_not_removed() -> None:
+    """Its id alone would say that it is closed."""
+    machine, other = Machine(), Machine()
+    async with running(machine, clean=True):
+        pass
+    async with running(other, FOREVER) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"theirs")
+    other.disk._platters[0].cluster_id = b"another cluster!"
+    machine.disk = other.disk
+    with pytest.raises(ExceptionGroup) as caught:
+        async with running(machine):
+            raise AssertionError("it must not start")
+    assert caught.group_contains(NodeFailure, match="write-ahead log 0 belongs to cluster 616e6f")
+    assert other.disk.wal_ids() == [0]

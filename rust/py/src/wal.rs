@@ -1,5 +1,6 @@
 //! Binding of `automq-wal`.
 
+use std::borrow::Cow;
 use std::os::fd::RawFd;
 use std::path::PathBuf;
 
@@ -361,6 +362,12 @@ fn wal_ids(py: Python<'_>, root: PathBuf) -> PyResult<Vec<i64>> {
 }
 
 #[pyfunction]
+fn wal_cluster(py: Python<'_>, root: PathBuf, wal_id: i64) -> PyResult<Option<Cow<'static, [u8]>>> {
+    let found = py.detach(|| automq_wal::cluster_of(&root, wal_id)).map_err(raised)?;
+    Ok(found.map(|id| Cow::Owned(id.to_vec())))
+}
+
+#[pyfunction]
 fn wal_remove(py: Python<'_>, root: PathBuf, wal_id: i64) -> PyResult<bool> {
     py.detach(|| automq_wal::remove(&root, wal_id)).map_err(raised)
 }
@@ -388,5 +395,6 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("WalUnsupported", py.get_type::<WalUnsupported>())?;
     m.add("WalDamaged", py.get_type::<WalDamaged>())?;
     m.add_function(wrap_pyfunction!(wal_ids, m)?)?;
+    m.add_function(wrap_pyfunction!(wal_cluster, m)?)?;
     m.add_function(wrap_pyfunction!(wal_remove, m)?)
 }

@@ -7,7 +7,9 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use automq_wal::{Error, HEADER_BYTES, Options, Recovery, SEGMENT_HEADER_BYTES, Wal, record_bytes};
+use automq_wal::{
+    Error, HEADER_BYTES, Options, Recovery, SEGMENT_HEADER_BYTES, Wal, cluster_of, record_bytes,
+};
 use support::*;
 
 fn flip(path: &Path, offset: u64) {
@@ -35,6 +37,19 @@ fn three_by_three(dir: &Dir, groups: i64) {
 }
 
 const RECORD: u64 = 168;
+
+#[test]
+fn a_wal_says_whose_it_is_once_something_was_written() {
+    let dir = Dir::new();
+    assert_eq!(cluster_of(dir.path(), 1).unwrap(), None);
+    let wal = Wal::create(dir.path(), options()).unwrap();
+    assert_eq!(cluster_of(dir.path(), 1).unwrap(), None);
+    append(&wal, 0, 100);
+    commit(&wal);
+    assert_eq!(cluster_of(dir.path(), 1).unwrap(), Some(options().cluster_id));
+    crash(&wal);
+    assert_eq!(cluster_of(dir.path(), 1).unwrap(), Some(options().cluster_id));
+}
 
 #[test]
 fn records_of_all_sizes_are_read_back_in_chunks_of_all_sizes() {

@@ -98,6 +98,12 @@ class LocalController:
     def unfinished_wals(self) -> list[Wal]:
         return nodes.unfinished_wals(self._image, self._node_id, self._node_epoch)
 
+    def may_hold_data(self, wal: Wal) -> bool:
+        """Whether something acknowledged may be in a WAL of an earlier incarnation, and nowhere
+        else. Its owner appended only to streams that it had open.
+        """
+        return wal.start > 0 or nodes.has_led(self._image, wal.node_id, wal.node_epoch)
+
     def is_wal_closed(self, wal_id: int) -> bool:
         """Whether a stored record says that a WAL is closed (or it was forgotten since)."""
         wal = self._image.storage.wals.get(wal_id)

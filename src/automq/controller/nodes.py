@@ -87,6 +87,15 @@ def unfinished_wals(image: Image, node_id: int, node_epoch: int) -> list[Wal]:
     ]
 
 
+def has_led(image: Image, node_id: int, node_epoch: int) -> bool:
+    """Whether this incarnation may have appended: it has opened a stream that still is one."""
+    for stream_id in image.storage.tables.streams_of_node(node_id):
+        stream = image.storage.stream(stream_id)
+        if stream is not None and stream.node_epoch == node_epoch:
+            return True
+    return False
+
+
 def take_over(image: Image, wal_id: int, taker: int, taker_epoch: int) -> Decision[int]:
     """Give a WAL to a taker; the position from which on it has to be read.
 

@@ -42,8 +42,9 @@ async def recover_wals(
     """Commit what earlier incarnations of this node acknowledged and did not upload.
 
     Invariant: streams are opened only after this, so each is opened at its true end. Raises
-    NodeFailure for damage, naming file and position.
+    NodeFailure for damage, naming file and position, and for WALs of another cluster.
     """
+    refuse_foreign(home, cluster_id)
     for wal in controller.unfinished_wals():
         try:
             await recover_one(
@@ -62,6 +63,22 @@ async def recover_wals(
             home.remove(wal_id)
 
 
+def refuse_foreign(home: WalHome, cluster_id: bytes) -> None:
+    """Raises NodeFailure if a WAL is another cluster's.
+
+    Ids repeat from cluster to cluster: by its id alone it would be taken for one that is closed,
+    and removed with everything acknowledged that it holds.
+    """
+    for wal_id in home.wal_ids():
+        owner = home.cluster_of(wal_id)
+        if owner is not None and owner != cluster_id:
+            raise NodeFailure(
+                f"the write-ahead log {wal_id} belongs to cluster {owner.hex()}, the store to "
+                f"{cluster_id.hex()}; use that cluster's automq.storage.uri, or another "
+                "automq.data.dir"
+            )
+
+
 async def recover_one(
     wal: RegisteredWal,
     *,
@@ -77,8 +94,8 @@ async def recover_one(
     """
     start = await controller.take_over(wal.wal)
     if wal.wal not in home.wal_ids():
-        # Registered, and died before the first byte: or the disk is not there.
-        if start > 0:
+        # Registered, and died before it was made: or the disk is not there.
+        if controller.may_hold_data(wal):
             raise NodeFailure(
                 f"the write-ahead log {wal.wal} is not in {wal.uri}, but data from position "
                 f"{start} on is only there; is the disk mounted?"

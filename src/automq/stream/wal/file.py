@@ -14,6 +14,7 @@ from automq._native import (
     WalFull,
     WalReader,
     WalRecord,
+    wal_cluster,
     wal_ids,
     wal_remove,
 )
@@ -181,6 +182,9 @@ class FileWals:
 
     def recover(self, *, wal_id: int, start: int, cluster_id: bytes | None = None) -> FileRecovery:
         return FileRecovery(self.root, wal_id=wal_id, start=start, cluster_id=cluster_id)
+
+    def cluster_of(self, wal_id: int) -> bytes | None:
+        return wal_cluster(self.root, wal_id)
 
     def remove(self, wal_id: int) -> bool:
         return wal_remove(self.root, wal_id)

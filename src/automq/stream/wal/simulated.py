@@ -50,6 +50,7 @@ class _Platter:
 
     entries: list[_Entry] = field(default_factory=list)
     start: int = 0
+    cluster_id: bytes = b""
     used: bool = False
     clean: bool = False
     owner: "SimulatedWal | None" = None
@@ -85,13 +86,17 @@ class SimulatedDisk:
         if platter.used:
             raise WalUsed(f"simulated WAL {wal_id} was used before, take a new id")
         wal = SimulatedWal(self, platter, wal_id=wal_id, options=options)
-        platter.owner = wal
+        platter.owner, platter.cluster_id = wal, cluster_id
         return wal
 
     def recover(
         self, *, wal_id: int, start: int, cluster_id: bytes | None = None
     ) -> "SimulatedRecovery":
         return SimulatedRecovery(self, wal_id=wal_id, start=start)
+
+    def cluster_of(self, wal_id: int) -> bytes | None:
+        platter = self._platters.get(wal_id)
+        return platter.cluster_id if platter is not None and platter.used else None
 
     def remove(self, wal_id: int) -> bool:
         if wal_id in self._platters:

@@ -151,6 +151,10 @@ class WalHome(Protocol):
         """What WAL `wal_id` holds from the stored position `start` on. Holds its lock."""
         ...
 
+    def cluster_of(self, wal_id: int) -> bytes | None:
+        """The cluster whose node wrote it; None where nothing readable says so. Raises OSError."""
+        ...
+
     def remove(self, wal_id: int) -> bool:
         """Deletes a WAL whose content is stored elsewhere, and that fact too; False if absent."""
         ...
