@@ -1,6 +1,7 @@
 """Appending and reading: acknowledgements, budgets, reads across memory and objects."""
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -33,9 +34,7 @@ async def test_acknowledgements_come_in_the_order_of_the_appends() -> None:
         streams = [await node.new_stream(f"t{number}") for number in range(3)]
         told: list[int] = []
         for number in range(60):
-            node.engine.append(
-                streams[number % 3], batch(b"x"), lambda number=number: told.append(number)
-            )
+            node.engine.append(streams[number % 3], batch(b"x"), partial(told.append, number))
             if number % 7 == 0:
                 await asyncio.sleep(0.001)
         await asyncio.sleep(1)
