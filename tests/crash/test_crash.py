@@ -6,37 +6,78 @@ from pathlib import Path
 
 import pytest
 
-from crash.workload import Ledger, NumberedProducer, SteadyReader, verify
+from crash.readers import GroupMember, SteadyReader
+from crash.workload import Ledger, NumberedProducer, Trimmer, verify
 from support.clients import create_topic
-from support.server import running
+from support.server import Server, running
 
 PARTITIONS = 3
+UPLOADING_ALWAYS = ("automq.upload.interval.ms=100",)
+SMALL_SNAPSHOTS = ("automq.metadata.snapshot.entries=10", *UPLOADING_ALWAYS)
+SMALL_WAL = (
+    "automq.wal.segment.bytes=1048576",
+    "automq.wal.capacity.bytes=16777216",
+    "automq.upload.bytes=262144",
+)
 
 
-def crash_run(directory: Path, *, kills: int, seed: int, settings: tuple[str, ...] = ()) -> None:
-    """Producers and a reader work while the broker is killed and started `kills` times."""
-    chance = random.Random(seed)
-    with running(directory, *settings) as server:
+class Load:
+    """Producers on every partition and a reader of all, with the ledger of what was promised."""
+
+    def __init__(self, server: Server, *, per_s: int, value_bytes: int = 100) -> None:
+        self.server = server
         create_topic(server.bootstrap, "numbers", partitions=PARTITIONS)
-        ledger = Ledger()
-        producers = [
-            NumberedProducer(server.bootstrap, "numbers", partition, ledger, per_s=500)
+        self.ledger = Ledger()
+        self.producers = [
+            NumberedProducer(
+                server.bootstrap,
+                "numbers",
+                partition,
+                self.ledger,
+                per_s=per_s,
+                value_bytes=value_bytes,
+            )
             for partition in range(PARTITIONS)
         ]
-        reader = SteadyReader(server.bootstrap, "numbers", 0)
-        for thread in (*producers, reader):
+        self.reader = SteadyReader(server.bootstrap, "numbers", PARTITIONS)
+        for thread in (*self.producers, self.reader):
             thread.start()
-        for _ in range(kills):
-            time.sleep(chance.uniform(0.3, 1.5))
-            server.kill()
-            server.start()
-        for producer in producers:
+
+    def finish(self) -> None:
+        """Stop, and prove that every promise was kept."""
+        for producer in self.producers:
             producer.finish()
-        reader.finish()
-        assert not ledger.refused, ledger.refused[:5]
-        assert not reader.went_back, reader.went_back[:5]
-        acknowledged = verify(server.bootstrap, "numbers", ledger, PARTITIONS)
-        assert acknowledged == sum(producer.sent for producer in producers)
+        self.reader.finish()
+        assert not self.ledger.refused, self.ledger.refused[:5]
+        assert not self.reader.complaints, self.reader.complaints[:5]
+        acknowledged = verify(
+            self.server.bootstrap, "numbers", self.ledger, PARTITIONS, self.reader.seen
+        )
+        assert acknowledged == sum(producer.sent for producer in self.producers)
+        assert self.reader.count > 0
+
+
+def kill_again_and_again(server: Server, kills: int, seed: int) -> None:
+    chance = random.Random(seed)
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.3, 1.5))
+        server.kill()
+        server.start()
+
+
+def crash_run(
+    directory: Path,
+    *,
+    kills: int,
+    seed: int,
+    settings: tuple[str, ...] = (),
+    value_bytes: int = 100,
+) -> None:
+    """Producers and a reader work while the broker is killed and started `kills` times."""
+    with running(directory, *settings) as server:
+        load = Load(server, per_s=500, value_bytes=value_bytes)
+        kill_again_and_again(server, kills, seed)
+        load.finish()
         assert server.stop() == 0
 
 
@@ -46,11 +87,48 @@ def test_three_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_twenty_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
-    crash_run(tmp_path, kills=20, seed=20)
+@pytest.mark.parametrize(
+    ("settings", "value_bytes"),
+    [
+        pytest.param((), 100, id="as it comes"),
+        pytest.param(UPLOADING_ALWAYS, 100, id="uploading all the time"),
+        pytest.param(SMALL_SNAPSHOTS, 100, id="metadata snapshots all the time"),
+        pytest.param(SMALL_WAL, 2_000, id="many WAL segments"),
+    ],
+)
+def test_twenty_kills_lose_nothing_acknowledged(
+    tmp_path: Path, settings: tuple[str, ...], value_bytes: int
+) -> None:
+    crash_run(tmp_path, kills=20, seed=20, settings=settings, value_bytes=value_bytes)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(600)
-def test_twenty_kills_while_uploading_all_the_time_lose_nothing(tmp_path: Path) -> None:
-    crash_run(tmp_path, kills=20, seed=21, settings=("automq.upload.interval.ms=100",))
+def test_what_was_deleted_stays_deleted_and_the_rest_stays(tmp_path: Path) -> None:
+    with running(tmp_path, *UPLOADING_ALWAYS) as server:
+        load = Load(server, per_s=300)
+        trimmer = Trimmer(server.bootstrap, "numbers", load.ledger)
+        trimmer.start()
+        kill_again_and_again(server, kills=20, seed=22)
+        trimmer.finish()
+        load.finish()
+        assert not trimmer.complaints, trimmer.complaints[:5]
+        assert trimmer.done > 20
+        assert server.stop() == 0
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_committed_offsets_never_go_back(tmp_path: Path) -> None:
+    with running(tmp_path) as server:
+        load = Load(server, per_s=300)
+        member = GroupMember(server.bootstrap, "members", "numbers")
+        member.start()
+        for kill in range(20):
+            kill_again_and_again(server, kills=1, seed=kill)
+            member.check()
+        member.finish()
+        load.finish()
+        assert not member.complaints, member.complaints[:5]
+        assert member.commits > 20
+        assert server.stop() == 0

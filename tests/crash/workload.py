@@ -3,20 +3,26 @@
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Message, Producer, TopicPartition
+from confluent_kafka.admin import AdminClient
 
-FLUSH_S = 60.0
-QUIET = 2
-"""Only what is critical: a connection that breaks is what these tests are about."""
+from crash.readers import QUIET, consumer, offset_and_value
+
+FLUSH_S = 90.0
 
 
 @dataclass
 class Ledger:
-    """What producers were told: by partition, the numbers acknowledged, with their offsets."""
+    """What producers were told: by partition, the numbers acknowledged, with their offsets.
+
+    `deleted` is how far each partition was told to start later, and answered that it does.
+    """
 
     acknowledged: dict[int, dict[int, int]] = field(default_factory=lambda: defaultdict(dict))
+    deleted: dict[int, int] = field(default_factory=lambda: defaultdict(int))
     refused: list[str] = field(default_factory=list)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -44,12 +50,20 @@ class NumberedProducer(threading.Thread):
     """Sends growing numbers to one partition, idempotent and acks=all, until told to stop."""
 
     def __init__(
-        self, bootstrap: str, topic: str, partition: int, ledger: Ledger, *, per_s: int
+        self,
+        bootstrap: str,
+        topic: str,
+        partition: int,
+        ledger: Ledger,
+        *,
+        per_s: int,
+        value_bytes: int = 100,
     ) -> None:
         super().__init__(daemon=True)
         self._topic, self._partition = topic, partition
         self._ledger = ledger
         self._pause_s = 1 / per_s
+        self._padding = b" " + b"x" * value_bytes
         self._ending = threading.Event()
         self.sent = 0
         self._producer = Producer(
@@ -59,6 +73,7 @@ class NumberedProducer(threading.Thread):
                 "acks": "all",
                 "linger.ms": 2,
                 "message.timeout.ms": 120_000,
+                "queue.buffering.max.kbytes": 16_384,
                 "reconnect.backoff.max.ms": 200,
                 "retry.backoff.ms": 50,
                 "log_level": QUIET,
@@ -66,12 +81,11 @@ class NumberedProducer(threading.Thread):
         )
 
     def run(self) -> None:
-        padding = b" " + b"x" * 100
         while not self._ending.is_set():
             try:
                 self._producer.produce(
                     self._topic,
-                    str(self.sent).encode() + padding,
+                    str(self.sent).encode() + self._padding,
                     partition=self._partition,
                     on_delivery=self._ledger.note,
                 )
@@ -89,56 +103,53 @@ class NumberedProducer(threading.Thread):
         assert left == 0, f"{left} records without a verdict"
 
 
-class SteadyReader(threading.Thread):
-    """Reads one partition all the time and insists that offsets never go backwards."""
+class Trimmer(threading.Thread):
+    """Deletes the older half of what was acknowledged, again and again (DeleteRecords)."""
 
-    def __init__(self, bootstrap: str, topic: str, partition: int) -> None:
+    def __init__(self, bootstrap: str, topic: str, ledger: Ledger) -> None:
         super().__init__(daemon=True)
-        self._consumer = consumer(bootstrap, "steady-reader")
-        self._consumer.assign([TopicPartition(topic, partition, 0)])
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": QUIET})
+        self._topic, self._ledger = topic, ledger
         self._ending = threading.Event()
-        self.last_offset = -1
-        self.went_back: list[str] = []
-        self.seen: dict[int, bytes] = {}
+        self.complaints: list[str] = []
+        self.done = 0
 
     def run(self) -> None:
-        while not self._ending.is_set():
-            message = self._consumer.poll(0.2)
-            if message is None or message.error() is not None:
-                continue
-            offset, value = message.offset(), message.value()
-            assert offset is not None
-            assert value is not None
-            if offset <= self.last_offset:
-                self.went_back.append(f"{offset} after {self.last_offset}")
-            self.last_offset = offset
-            self.seen[offset] = value
+        while not self._ending.wait(0.2):
+            with self._ledger.lock:
+                ends = {
+                    index: max(numbers.values())
+                    for index, numbers in self._ledger.acknowledged.items()
+                }
+            for index, end in ends.items():
+                self._delete_before(index, (self._ledger.deleted[index] + end) // 2)
+
+    def _delete_before(self, index: int, before: int) -> None:
+        row = TopicPartition(self._topic, index, before)
+        try:
+            [answer] = self._admin.delete_records([row], request_timeout=2.0).values()
+            low_watermark: int = answer.result(5).low_watermark
+        except (KafkaException, TimeoutError):
+            return
+        if low_watermark < max(before, self._ledger.deleted[index]):
+            self.complaints.append(f"{index}: starts at {low_watermark} after {before}")
+        self._ledger.deleted[index] = low_watermark
+        self.done += 1
 
     def finish(self) -> None:
         self._ending.set()
         self.join()
-        self._consumer.close()
 
 
-def consumer(bootstrap: str, group: str) -> Consumer:
-    return Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            "group.id": group,
-            "enable.auto.commit": False,
-            "auto.offset.reset": "error",
-            "enable.partition.eof": True,
-            "reconnect.backoff.max.ms": 200,
-            "log_level": QUIET,
-        }
+def read_all(bootstrap: str, topic: str, partition: int) -> dict[int, bytes]:
+    """Everything in a partition, from its start on, by offset; asserts that offsets grow."""
+    reader = consumer(
+        bootstrap, "verifier", auto_offset_reset="earliest", enable_partition_eof=True
     )
-
-
-def read_all(bootstrap: str, topic: str, partition: int) -> list[tuple[int, int]]:
-    """Everything in a partition, as (offset, number)."""
-    reader = consumer(bootstrap, "verifier")
-    reader.assign([TopicPartition(topic, partition, 0)])
-    found: list[tuple[int, int]] = []
+    low, _ = reader.get_watermark_offsets(TopicPartition(topic, partition), 30)
+    reader.assign([TopicPartition(topic, partition, low)])
+    found: dict[int, bytes] = {}
+    last = low - 1
     try:
         while True:
             message = reader.poll(30)
@@ -148,25 +159,39 @@ def read_all(bootstrap: str, topic: str, partition: int) -> list[tuple[int, int]
                 if error.code() == KafkaError._PARTITION_EOF:
                     return found
                 raise KafkaException(error)
-            offset, value = message.offset(), message.value()
-            assert offset is not None
-            assert value is not None
-            found.append((offset, int(value.split(b" ", 1)[0])))
+            offset, value = offset_and_value(message)
+            assert offset > last, f"{topic}-{partition}: {offset} after {last}"
+            last = offset
+            found[offset] = value
     finally:
         reader.close()
 
 
-def verify(bootstrap: str, topic: str, ledger: Ledger, partitions: int) -> int:
-    """Every acknowledged record is there exactly once, at its offset, in order; their number."""
-    for partition in range(partitions):
-        stored = read_all(bootstrap, topic, partition)
-        offsets = [offset for offset, _ in stored]
-        assert offsets == sorted(set(offsets)), f"{topic}-{partition}: offsets repeat or go back"
-        numbers = [number for _, number in stored]
-        assert numbers == sorted(set(numbers)), f"{topic}-{partition}: doubled or out of order"
-        at = {number: offset for offset, number in stored}
-        for number, offset in ledger.acknowledged[partition].items():
-            assert number in at, f"{topic}-{partition}: acknowledged {number} is lost"
+def verify(
+    bootstrap: str,
+    topic: str,
+    ledger: Ledger,
+    partitions: int,
+    seen: Mapping[int, Mapping[int, bytes]],
+) -> int:
+    """Every acknowledged record is there exactly once, at its offset, in order; their number.
+
+    But for what was deleted. And what a reader has `seen` is what is there.
+    """
+    for index in range(partitions):
+        name = f"{topic}-{index}"
+        stored = read_all(bootstrap, topic, index)
+        start = min(stored, default=0)
+        numbers = [int(value.split(b" ", 1)[0]) for value in stored.values()]
+        assert numbers == sorted(set(numbers)), f"{name}: doubled or out of order"
+        at = dict(zip(numbers, stored, strict=True))
+        for number, offset in ledger.acknowledged[index].items():
+            if number not in at:
+                assert offset < max(start, ledger.deleted[index]), f"{name}: {number} is lost"
+                continue
             # A retry that was answered as a duplicate may not know its offset (-1).
-            assert offset in (-1, at[number]), f"{topic}-{partition}: {number} moved"
+            assert offset in (-1, at[number]), f"{name}: {number} moved"
+        for offset, value in seen.get(index, {}).items():
+            assert offset < start or stored[offset] == value, f"{name}: {offset} is another now"
+        assert not numbers or numbers == list(range(numbers[0], numbers[-1] + 1)), f"{name}: gaps"
     return ledger.count
