@@ -78,7 +78,7 @@ class GroupMember(threading.Thread):
 
     def __init__(self, bootstrap: str, group: str, topic: str) -> None:
         super().__init__(daemon=True)
-        self._bootstrap, self._group, self._topic = bootstrap, group, topic
+        self._address, self._group, self._topic = bootstrap, group, topic
         self._consumer = consumer(bootstrap, group, auto_offset_reset="earliest")
         self._consumer.subscribe([topic])
         self._ending = threading.Event()
@@ -114,7 +114,7 @@ class GroupMember(threading.Thread):
     def check(self) -> None:
         """Compare what the broker remembers with what it has acknowledged."""
         acknowledged = dict(self.committed)
-        stored = committed(self._bootstrap, self._group, self._topic, acknowledged)
+        stored = committed(self._address, self._group, self._topic, acknowledged)
         self.complaints += [
             f"{index}: {stored[index]} is stored, {offset} was acknowledged"
             for index, offset in acknowledged.items()

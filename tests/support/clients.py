@@ -11,11 +11,15 @@ def admin(bootstrap: str) -> AdminClient:
     return AdminClient({"bootstrap.servers": bootstrap})
 
 
+def new_topic(name: str, *, partitions: int = 1, config: dict[str, str] | None = None) -> NewTopic:
+    return NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})
+
+
 def create_topic(
     bootstrap: str, name: str, *, partitions: int = 1, config: dict[str, str] | None = None
 ) -> None:
     """Create a topic and wait until its partitions can be used."""
-    topic = NewTopic(name, num_partitions=partitions, replication_factor=1, config=config or {})
+    topic = new_topic(name, partitions=partitions, config=config)
     client = admin(bootstrap)  # kept: librdkafka gives up what is under way when it goes
     client.create_topics([topic])[name].result(TIMEOUT_S)
 
