@@ -83,7 +83,7 @@ def test_what_was_deleted_stays_deleted_and_the_rest_stays(tmp_path: Path) -> No
 @pytest.mark.long
 @pytest.mark.timeout(600)
 def test_committed_offsets_never_go_back(tmp_path: Path) -> None:
-    with running(tmp_path) as server:
+    with running(tmp_path, "group.initial.rebalance.delay.ms=0") as server:
         load = Load(server, per_s=300)
         member = GroupMember(server.bootstrap, "members", "numbers")
         member.start()
