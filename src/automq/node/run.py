@@ -1,8 +1,10 @@
 """A node's life: start in the safe order, serve until told to stop, stop without losing a thing."""
 
 import asyncio
+import gc
 import logging
 import signal
+import sys
 from typing import Protocol
 
 from automq.config.node_config import NodeConfig
@@ -21,6 +23,8 @@ from automq.world.waiting import called
 log = logging.getLogger(__name__)
 
 DRAIN_S = 5.0
+GC_THRESHOLDS = (20_000, 20, 50)
+SWITCH_INTERVAL_S = 0.0001
 STOP_S = 30.0
 """An orchestrator that asked to stop kills after about as long."""
 
@@ -102,6 +106,7 @@ async def serve(
                 # Nothing was served yet, so there is nothing to lose.
                 raise Stopped
             parts = assembling.result()
+            settle_memory()
             tasks.create_task(watch_wal(parts.engine.wal), name="watch wal")
             serving = [
                 tasks.create_task(door.serve(parts.acceptor), name=str(door))
@@ -117,6 +122,19 @@ async def serve(
             raise Stopped
     except* Stopped:
         log.info("stopped")
+
+
+def settle_memory() -> None:
+    """What a start leaves stays: it is not looked at again and again by the garbage collector.
+
+    Requests make few cycles, so young objects may be many before they are looked at (a tenth of the
+    time of small requests went there); and a native call that waits for the interpreter gets it
+    within 0.1 ms.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
+    sys.setswitchinterval(SWITCH_INTERVAL_S)
 
 
 class Stopped(Exception):
