@@ -7,8 +7,9 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-from crash.workload import Ledger, NumberedProducer, verify
 from moto.server import ThreadedMotoServer
+
+from crash.workload import Ledger, NumberedProducer, verify
 from support.broker import eventually
 from support.clients import create_topic
 from support.server import Server
