@@ -61,6 +61,9 @@ class Partitions:
         self._by_stream: dict[int, Partition] = {}
         self._ranges: dict[int, int] = {}
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
+        self.opening = 0
+        """How many partitions are not ready yet."""
+        self._damaged: dict[tuple[bytes, int], str] = {}
 
     def __iter__(self) -> Iterator[Partition]:
         for rows in list(self._by_id.values()):
@@ -100,6 +103,9 @@ class Partitions:
         name = cluster.topics[known_id].name
         if not 0 <= index < count:
             return errors.UnknownTopicOrPartition(f"{name} has partitions 0 to {count - 1}")
+        damage = self._damaged.get((known_id, index))
+        if damage is not None:
+            return errors.KafkaStorageError(f"{name}-{index} cannot be opened: {damage}")
         return errors.NotLeaderOrFollower(f"{name}-{index} is led by another node")
 
     # -- opening and closing
@@ -125,6 +131,7 @@ class Partitions:
         if data.start_offset == data.end_offset and partition.state is None:
             partition.become_ready()
         else:
+            self.opening += 1
             self._background.spawn(f"load {partition}", self._load(partition))
         return partition
 
@@ -170,10 +177,13 @@ class Partitions:
         async with self._loads:
             try:
                 await load(partition)
-            except Exception:
+            except Exception as error:
                 # One damaged partition must not take the node along; its clients get an error.
                 log.exception("cannot open %s; it stays closed until it is repaired", partition)
+                self._damaged[partition.topic_id, partition.index] = str(error)
                 self.close(partition)
+            finally:
+                self.opening -= 1
 
     # -- what must be remembered
 

@@ -60,7 +60,9 @@ class StreamEngine:
         self, *, wal: Wal, options: WalOptions, cache: LogCache, reader: ObjectReader
     ) -> None:
         self.wal = wal
-        self._options = options
+        self.inflight_bytes_max = options.inflight_bytes_max // 2
+        # What the WAL may hold: its capacity but for the segments being begun and ended.
+        self.wal_bytes_max = options.capacity_bytes - 2 * options.segment_bytes
         self.cache = cache
         self.reader = reader
         self.streams: dict[int, Stream] = {}
@@ -118,18 +120,9 @@ class StreamEngine:
         return self.wal_used_bytes + size_bytes <= self.wal_bytes_max
 
     @property
-    def inflight_bytes_max(self) -> int:
-        return self._options.inflight_bytes_max // 2
-
-    @property
     def wal_used_bytes(self) -> int:
         """Bytes of the WAL that are still needed."""
         return self.wal.end - self.trimmed_position
-
-    @property
-    def wal_bytes_max(self) -> int:
-        """What the WAL may hold: its capacity but for the segments being begun and ended."""
-        return self._options.capacity_bytes - 2 * self._options.segment_bytes
 
     @property
     def needs_upload(self) -> bool:

@@ -86,6 +86,8 @@ def must_wait(call: Call[ProduceRequest]) -> bool:
     if not broker.engine.has_room(call.slot.frame_bytes):
         broker.engine.when_there_is_room(resume)
         return True
+    if not broker.partitions.opening:
+        return False
     for topic in call.request.topic_data:
         for data in topic.partition_data:
             partition = broker.partitions.find(topic.topic_id, topic.name, data.index)
