@@ -136,6 +136,12 @@ class Broker:
             await asyncio.sleep(interval_ms / 1000)
             await self.partitions.expire()
 
+    async def forget_producers(self, interval_ms: int, expiration_ms: int) -> None:
+        """Let silent producers go, every `producer.id.expiration.check.interval.ms`."""
+        while True:
+            await asyncio.sleep(interval_ms / 1000)
+            self.partitions.expire_producers(expiration_ms)
+
     async def stop(self) -> None:
         """Lead nothing any more: coordinators resign, partitions remember, appends end."""
         for partition in self.partitions:

@@ -136,14 +136,18 @@ class Partitions:
         return partition
 
     def close(self, partition: Partition) -> None:
-        """It is not led here any more, or deleted: nothing is appended, waiting readers go."""
+        """It is not led here any more, or deleted: nothing is appended, waiting readers go.
+
+        Closing it again does nothing, also when it is open here again at another epoch.
+        """
         self._engine.close(partition.data)
         if partition.state is not None:
             self._engine.close(partition.state)
         _remove(self._by_name, partition.topic, partition)
         _remove(self._by_id, partition.topic_id, partition)
-        self._by_stream.pop(partition.data.stream_id, None)
-        self._ranges.pop(partition.data.stream_id, None)
+        if self._by_stream.get(partition.data.stream_id) is partition:
+            del self._by_stream[partition.data.stream_id]
+            self._ranges.pop(partition.data.stream_id, None)
         partition.wake_readers(2**62)
         partition.become_ready()
 
@@ -208,6 +212,8 @@ class Partitions:
         async with partition.remembering:
             if partition.state is None:
                 opened = await self._keeper.create_state_stream(partition.topic_id, partition.index)
+                if not partition.data.is_open:
+                    raise errors.NotLeaderOrFollower(f"{partition} has moved")
                 partition.state = self._open_stream(opened)
             await remember(partition, log_start_offset)
         self._ranges[partition.data.stream_id] = 0
@@ -220,10 +226,12 @@ class Partitions:
         Bounds what opening has to look at: at most 64 digests behind the newest snapshot.
         """
         for stream_id in stream_ids:
+            partition = self._by_stream.get(stream_id)
+            if partition is None:
+                continue
             count = self._ranges.get(stream_id, 0) + 1
             self._ranges[stream_id] = count
-            partition = self._by_stream.get(stream_id)
-            if partition is not None and count >= RANGES_BETWEEN_SNAPSHOTS:
+            if count >= RANGES_BETWEEN_SNAPSHOTS:
                 self._ranges[stream_id] = 0
                 self._background.spawn("snapshot", self._remember_as_is(partition))
 
@@ -245,29 +253,44 @@ class Partitions:
     async def expire(self) -> None:
         """Apply `retention.ms` and `retention.bytes` to every partition once."""
         for partition in self:
-            if not partition.ready or not partition.config.is_deleted:
-                continue
-            start = partition.segments.expired(
-                end_offset=partition.high_watermark,
-                now_ms=self._clock.now_ms(),
-                retention_ms=partition.config.retention_ms,
-                retention_bytes=partition.config.retention_bytes,
-            )
-            start = None if start is None else min(start, partition.high_watermark)
-            if start is None or start <= partition.log_start_offset:
-                continue
-            partition.segments.roll(partition.log_end_offset)
-            try:
-                await self.remember(partition, start)
-            except errors.KafkaError as error:
-                log.info("retention of %s put off: %s", partition, error)
-            else:
-                log.info("%s starts at %d now (retention)", partition, start)
+            if partition.ready and partition.config.is_deleted:
+                await self._expire(partition)
+
+    async def _expire(self, partition: Partition) -> None:
+        end_offset = partition.log_end_offset
+        start = partition.segments.expired(
+            end_offset=end_offset,
+            now_ms=self._clock.now_ms(),
+            retention_ms=partition.config.retention_ms,
+            retention_bytes=partition.config.retention_bytes,
+        )
+        if start is None or start > partition.high_watermark:
+            return
+        if start == end_offset:
+            # All of it: an empty segment takes the place of the active one, as in Apache Kafka.
+            partition.segments.roll(end_offset)
+        if start <= partition.log_start_offset:
+            partition.segments.trim(start)
+            return
+        try:
+            await self.remember(partition, start)
+        except errors.KafkaError as error:
+            log.info("retention of %s put off: %s", partition, error)
+        else:
+            log.info("%s starts at %d now (retention)", partition, start)
+
+    def expire_producers(self, expiration_ms: int) -> None:
+        """Forget producers that were silent for `producer.id.expiration.ms` (KIP-98)."""
+        now_ms = self._clock.now_ms()
+        for partition in self:
+            if partition.ready:
+                partition.producers.expire(now_ms, expiration_ms=expiration_ms)
 
 
 def _remove(table: dict[K, dict[int, Partition]], key: K, partition: Partition) -> None:
-    rows = table[key]
-    if rows.get(partition.index) is partition:
-        del rows[partition.index]
+    rows = table.get(key)
+    if rows is None or rows.get(partition.index) is not partition:
+        return
+    del rows[partition.index]
     if not rows:
         del table[key]

@@ -8,6 +8,7 @@ from functools import partial
 from automq._native import Buf, build_batch
 from automq.partition import Partition
 from automq.protocol import errors
+from automq.stream.wal import WalBusy
 from automq.world.waiting import called, settle
 
 KeyValue = tuple[bytes, bytes | None]
@@ -60,8 +61,12 @@ class PartitionLog:
             if not engine.has_room(len(batch)):
                 engine.when_there_is_room(self._append_parked)
                 return
+            try:
+                self._partition.append_built(batch, partial(settle, stored))
+            except WalBusy:
+                engine.when_there_is_room(self._append_parked)
+                return
             self._parked.popleft()
-            self._partition.append_built(batch, partial(settle, stored))
 
     def _refuse_all(self) -> None:
         """The partition has left this node: what was not appended is certainly not stored."""

@@ -195,6 +195,13 @@ async def start_broker(
         broker.keep_retention(config.get(keys.kafka.LOG_RETENTION_CHECK_INTERVAL_MS)),
         name="retention",
     )
+    tasks.create_task(
+        broker.forget_producers(
+            config.get(keys.kafka.PRODUCER_ID_EXPIRATION_CHECK_INTERVAL_MS),
+            config.get(keys.kafka.PRODUCER_ID_EXPIRATION_MS),
+        ),
+        name="producer expiry",
+    )
     grace_ms = config.get(keys.automq.OBJECT_RETENTION_GRACE_MS)
     tasks.create_task(controller.sweep(grace_ms), name="object sweeper")
 

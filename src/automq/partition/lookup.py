@@ -60,4 +60,21 @@ async def largest_timestamp(partition: "Partition") -> Found | None:
         if batch is None:
             break
         best = batch.max_timestamp
-    return None if best < 0 else await offset_for_timestamp(partition, best)
+    return None if best < 0 else await _newest(partition, best)
+
+
+async def _newest(partition: "Partition", best: int) -> Found | None:
+    """The record with the largest timestamp, which is `best` or less.
+
+    Ranges and batches know their largest timestamp, but DeleteRecords may have taken the record
+    that had it. Then what is left is searched by halves.
+    """
+    found = await offset_for_timestamp(partition, best)
+    low, high = 0, best
+    while found is None and low < high:
+        middle = (low + high + 1) // 2
+        if await offset_for_timestamp(partition, middle) is None:
+            high = middle - 1
+        else:
+            low = middle
+    return found or await offset_for_timestamp(partition, low)

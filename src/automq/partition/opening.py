@@ -4,20 +4,46 @@ import logging
 from collections.abc import Sequence
 
 from automq._native import decode_digest
+from automq.objectstore import NotFound
 from automq.partition.partition import Partition
 from automq.partition.producers import ProducerStates
 from automq.partition.segments import Segments
 from automq.partition.state import Snapshot, decode_snapshot
 from automq.stream.client import FoundRange
+from automq.stream.engine import MissingData
 
 log = logging.getLogger(__name__)
 
 RANGES_AT_ONCE = 1_000
 READ_BYTES = 1 << 20
+ATTEMPTS = 3
 
 
 async def load(partition: Partition) -> None:
-    """Make `partition` ready: the newest snapshot, then the digests of what came after it."""
+    """Make `partition` ready: the newest snapshot, then the digests of what came after it.
+
+    Raises MissingData, DamagedObject, UnknownSnapshot.
+    """
+    for _ in range(ATTEMPTS - 1):
+        try:
+            await load_once(partition)
+        except NotFound as missing:
+            # Compaction may have replaced it since; only the extents can tell.
+            log.info("opening %s again: %s", partition, missing)
+        else:
+            break
+    else:
+        try:
+            await load_once(partition)
+        except NotFound as missing:
+            raise MissingData(f"{partition}: {missing}") from None
+    partition.become_ready()
+
+
+async def load_once(partition: Partition) -> None:
+    """Take the state from the snapshot and the digests. Raises NotFound as well."""
+    partition.producers = ProducerStates()
+    partition.segments = Segments(start_offset=partition.data.start_offset)
     at_offset = partition.log_start_offset
     snapshot = await newest_snapshot(partition)
     if snapshot is not None:
@@ -31,15 +57,18 @@ async def load(partition: Partition) -> None:
         ranges = await partition.engine.reader.locate(
             partition.data.stream_id, offset, RANGES_AT_ONCE
         )
-        if not ranges:
-            break
+        if not ranges or ranges[0].start_offset > offset:
+            # What cannot be seen may be a producer's last batch: its duplicates would be accepted.
+            raise MissingData(
+                f"{partition}: no object holds offset {offset}, its end is {end_offset}"
+            )
         await add_ranges(partition, ranges, at_offset)
         offset = ranges[-1].end_offset
+    partition.producers.advance(end_offset)
     partition.producers.settle(end_offset)
     partition.producers.trim(partition.log_start_offset)
     partition.segments.trim(partition.log_start_offset)
     partition.epochs.trim(partition.log_start_offset)
-    partition.become_ready()
 
 
 async def newest_snapshot(partition: Partition) -> Snapshot | None:
@@ -64,9 +93,11 @@ async def add_ranges(partition: Partition, ranges: Sequence[FoundRange], at_offs
         for entry in decode_digest(digest) if digest is not None else ():
             partition.producers.apply(entry)
         if found.end_offset > at_offset:
+            first_offset = max(found.start_offset, at_offset)
+            share = (found.end_offset - first_offset) / (found.end_offset - found.start_offset)
             partition.segments.add(
-                base_offset=max(found.start_offset, at_offset),
-                size_bytes=found.size_bytes,
+                base_offset=first_offset,
+                size_bytes=round(found.size_bytes * share),
                 max_timestamp=found.max_timestamp,
                 segment_bytes=config.segment_bytes,
                 segment_ms=config.segment_ms,

@@ -18,6 +18,7 @@ from automq.partition.segments import Segments
 from automq.protocol import errors
 from automq.stream.engine import Stream, StreamEngine
 from automq.stream.reader import Read
+from automq.stream.wal import WalBusy
 from automq.world import Clock
 from automq.world.waiting import called
 
@@ -148,7 +149,10 @@ class Partition:
         """Append what a producer sent; `done` runs when it is durable, perhaps before this returns.
 
         Raises the KafkaError of what is wrong with it; then nothing has been appended.
+        KafkaStorageError: the WAL has no room after all, and the producer tries again.
         """
+        if not self.data.is_open:
+            raise errors.NotLeaderOrFollower(f"{self} has moved")
         try:
             batch = check_produce(records, self.rules, self.clock.now_ms(), produce_version)
         except BatchRefused as refused:
@@ -164,12 +168,18 @@ class Partition:
                 )
                 return
         append_time_ms = batch.max_timestamp if self.config.is_log_append_time else -1
-        base_offset = self._append(
-            batch, lambda: done(Appended(base_offset, append_time_ms, self.log_start_offset))
-        )
+        try:
+            base_offset = self._append(
+                batch, lambda: done(Appended(base_offset, append_time_ms, self.log_start_offset))
+            )
+        except WalBusy as busy:
+            raise errors.KafkaStorageError(str(busy)) from None
 
     def append_built(self, records: Buf, done: Callable[[], None]) -> int:
-        """Append a batch that this broker built itself (a coordinator's); its base offset."""
+        """Append a batch that this broker built itself (a coordinator's); its base offset.
+
+        Raises WalBusy.
+        """
         return self._append(batches(records)[0], done)
 
     def _append(self, batch: Batch, done: Callable[[], None]) -> int:
@@ -179,13 +189,14 @@ class Partition:
 
         def on_durable() -> None:
             self.producers.settle(self.data.durable_offset)
-            done()
             self.wake_readers(size_bytes)
+            done()
 
         self.engine.append(self.data, batch, on_durable)
         entry = batch.producer_entry(base_offset)
         if entry is not None:
             self.producers.apply(entry)
+        self.producers.advance(self.data.end_offset)
         self.segments.add(
             base_offset=base_offset,
             size_bytes=size_bytes,

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 
 from automq.partition.state import VERSION, Snapshot, encode_snapshot
 from automq.protocol import errors
+from automq.stream.wal import WalBusy
 from automq.world.waiting import called, settle
 
 if TYPE_CHECKING:
@@ -32,12 +33,17 @@ async def remember(partition: "Partition", log_start_offset: int) -> None:
     assert state is not None, partition
     snapshot = snapshot_of(partition, log_start_offset)
     batch = encode_snapshot(snapshot)
-    while not engine.has_room(batch.size_bytes):
-        await called(engine.when_there_is_room)
-    if not state.is_open:
-        raise errors.NotLeaderOrFollower(f"{partition} has moved")
     stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-    base_offset = engine.append(state, batch, lambda: settle(stored))
+    while True:
+        while not engine.has_room(batch.size_bytes):
+            await called(engine.when_there_is_room)
+        if not state.is_open:
+            raise errors.NotLeaderOrFollower(f"{partition} has moved")
+        try:
+            base_offset = engine.append(state, batch, lambda: settle(stored))
+        except WalBusy:
+            continue  # there is no room now, until something moves
+        break
     await stored
     # The newest snapshot is all that is needed; what is before it can be trimmed.
     state.start_offset = base_offset

@@ -79,7 +79,7 @@ class Segments:
 
         Kafka's order: whole segments from the oldest, as long as each is too old, or all behind
         it are enough bytes. An active segment that is too old as a whole goes as well, and the
-        log is empty then.
+        log is empty then: it starts at `end_offset`, its end.
         """
         excess = self.size_bytes - retention_bytes if retention_bytes >= 0 else -1
         start: int | None = None
@@ -100,5 +100,3 @@ class Segments:
         keep = bisect_right([row.base_offset for row in self._rows], start_offset) - 1
         if keep > 0:
             del self._rows[:keep]
-        if self._rows[0].base_offset < start_offset and len(self._rows) == 1:
-            return
