@@ -23,6 +23,11 @@ from automq.protocol.messages.create_topics_request import (
     CreateTopicsRequest,
 )
 from automq.protocol.messages.delete_topics_request import DeleteTopicsRequest, DeleteTopicState
+from automq.protocol.messages.list_offsets_request import (
+    ListOffsetsPartition,
+    ListOffsetsRequest,
+    ListOffsetsTopic,
+)
 from automq.protocol.messages.metadata_request import MetadataRequest, MetadataRequestTopic
 from automq.world import system_world
 from support.raw_client import Client, connected
@@ -30,6 +35,7 @@ from support.server import free_port
 
 PEER = os.environ.get("AUTOMQ_TEST_PEER", "")
 DEADLINE_S, POLL_S = 20.0, 0.02
+LATEST = -1
 SETTINGS = ("group.initial.rebalance.delay.ms=0", "offsets.topic.num.partitions=2")
 
 
@@ -80,7 +86,10 @@ class Node:
         (made,) = answer.topics
         assert made.error_code == 0, made
         asked = MetadataRequest([MetadataRequestTopic(name=name)], allow_auto_topic_creation=False)
-        await self.ask_until(lambda known: led(known, partitions), asked)
+        await self.ask_until(lambda known: led(known.topics, partitions), asked)
+        ends = [ListOffsetsPartition(index, timestamp=LATEST) for index in range(partitions)]
+        open_here = ListOffsetsRequest(-1, 0, [ListOffsetsTopic(name, ends)])
+        await self.ask_until(lambda known: led(known.topics, partitions), open_here)
         topic_id: bytes = made.topic_id
         return topic_id
 
@@ -147,8 +156,8 @@ async def live(config: NodeConfig, started: "asyncio.Future[NodeParts]") -> None
             door.listening.close()
 
 
-def led(known: Any, partitions: int) -> bool:
-    (topic,) = known.topics
+def led(topics: Any, partitions: int) -> bool:
+    (topic,) = topics
     return len(topic.partitions) == partitions and not any(codes(topic.partitions))
 
 

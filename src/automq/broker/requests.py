@@ -7,8 +7,8 @@ from automq._native import Buf
 from automq.broker.connection import Connection, Slot
 from automq.broker.dispatch import Api, Call, error_answer, load_apis
 from automq.protocol import errors
-from automq.protocol.codec import MalformedMessage, decode, encode_response
-from automq.protocol.messages.api_versions_request import ApiVersionsRequest
+from automq.protocol.codec import MalformedMessage, UnencodableMessage, decode, encode_response
+from automq.protocol.messages.api_versions_response import ApiVersion, ApiVersionsResponse
 
 if TYPE_CHECKING:
     from automq.broker.broker import Broker
@@ -94,9 +94,11 @@ class Dispatcher:
         """ApiVersions is answered in version 0 (KIP-511); for the rest the connection ends."""
         head = slot.head
         if api is not None and head.api_key == API_VERSIONS:
-            request = ApiVersionsRequest()
-            call = Call(request, head.api_version, self._broker, slot)
-            self._spawn(api, call)
+            response = ApiVersionsResponse(
+                error_code=errors.UnsupportedVersion.code,
+                api_keys=[ApiVersion(api.key, api.first_version, api.last_version)],
+            )
+            slot.answer(encode_response(response, 0, head.correlation_id))
             return
         log.warning(
             "closing connection from %s: api key %d version %d is not supported",
@@ -108,9 +110,20 @@ class Dispatcher:
 
 
 def answer(call: Call[Any], response: Any) -> None:
-    """Encode `response` in the request's version and give it its place."""
+    """Encode `response` in the request's version and give it its place.
+
+    A response that its version cannot carry is a mistake of ours. It ends the connection: without
+    an answer, all that comes behind this request would wait for ever.
+    """
     head = call.slot.head
-    call.slot.answer(encode_response(response, head.api_version, head.correlation_id))
+    try:
+        segments = encode_response(response, head.api_version, head.correlation_id)
+    except UnencodableMessage:
+        log.exception("closing connection from %s: no way to answer", slot_host(call.slot))
+        call.broker.metrics.unexpected_errors += 1
+        call.slot.give_up()
+        return
+    call.slot.answer(segments)
 
 
 def slot_host(slot: Slot) -> str:

@@ -19,14 +19,8 @@ SOFTWARE = re.compile(r"[a-zA-Z0-9](?:[a-zA-Z0-9\-.]*[a-zA-Z0-9])?")
 
 @handles(ApiVersionsRequest, ApiVersionsResponse)
 async def api_versions(call: Call[ApiVersionsRequest]) -> ApiVersionsResponse:
-    """Errors: UNSUPPORTED_VERSION (with the list all the same), INVALID_REQUEST."""
-    api = REGISTRY[ApiVersionsRequest.API_KEY]
+    """Errors: INVALID_REQUEST. A version that is not served never gets here (KIP-511)."""
     request = call.request
-    if call.version > api.last_version:
-        return ApiVersionsResponse(
-            error_code=errors.UnsupportedVersion.code,
-            api_keys=[ApiVersion(api.key, api.first_version, api.last_version)],
-        )
     if call.version >= FIRST_SOFTWARE_VERSION:
         name, version = request.client_software_name, request.client_software_version
         if not (SOFTWARE.fullmatch(name) and SOFTWARE.fullmatch(version)):

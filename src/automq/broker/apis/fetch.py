@@ -185,6 +185,8 @@ def look(call: Call[FetchRequest], key: Key, asked: FetchedPartition) -> Row:
         data.log_start_offset = partition.log_start_offset
         data.high_watermark = partition.high_watermark
         data.last_stable_offset = partition.last_stable_offset
+        if call.request.isolation_level != READ_COMMITTED:
+            data.aborted_transactions = None
         if not diverges(partition, asked, data):
             partition.check_fetch_offset(asked.fetch_offset)
             row.partition = partition

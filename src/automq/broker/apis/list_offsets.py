@@ -26,6 +26,8 @@ EARLIEST_LOCAL = -4
 LATEST_TIERED = -5
 EARLIEST_PENDING_UPLOAD = -6
 
+FIRST_EPOCH_VERSION = 4
+NO_EPOCH = -1
 FIRST_VERSION = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST_PENDING_UPLOAD: 11}
 
 
@@ -69,6 +71,8 @@ async def answer_one(
         await partition.until_ready()
         partition.check_epoch(wanted.current_leader_epoch)
         await fill(partition, wanted.timestamp, call.request.isolation_level, row)
+        if call.version < FIRST_EPOCH_VERSION:
+            row.leader_epoch = NO_EPOCH
     except errors.KafkaError as error:
         row.error_code = error.code
     return row
