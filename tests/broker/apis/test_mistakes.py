@@ -1,4 +1,4 @@
-"""Our own mistakes: a handler that fails, an answer that cannot be written. Nobody waits for ever."""
+"""Our own mistakes: a handler that fails, an answer that cannot be written; nobody waits for ever."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -6,14 +6,14 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from support.node import Node
-from support.raw_client import Closed
 
 from automq.broker.dispatch import REGISTRY
 from automq.protocol import errors
 from automq.protocol.messages.api_versions_request import ApiVersionsRequest
 from automq.protocol.messages.describe_cluster_request import DescribeClusterRequest
 from automq.protocol.messages.describe_cluster_response import DescribeClusterResponse
+from support.node import Node
+from support.raw_client import Closed
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
