@@ -1,4 +1,4 @@
-"""Our own mistakes: a handler that fails, an answer that cannot be written; nobody waits for ever."""
+"""Our own mistakes: a handler that fails, an answer that cannot be written. Nobody waits for it."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
