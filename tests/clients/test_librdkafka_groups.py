@@ -13,6 +13,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
+from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
 
 from clients.librdkafka import Record, consumer, producer, read, send, texts, values
 from support.broker import eventually
@@ -187,8 +188,6 @@ def test_added_partitions_reach_a_running_group(bootstrap: str, name: str) -> No
         client.subscribe([name])
         settle([client], [1])
         grow = admin(bootstrap)
-        from confluent_kafka.admin import NewPartitions
-
         grow.create_partitions([NewPartitions(name, 3)])[name].result(20)
         settle([client], [3])
 
