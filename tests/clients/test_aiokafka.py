@@ -252,9 +252,7 @@ async def test_topics_are_created_and_deleted(admin: AIOKafkaAdminClient, name: 
     await until(gone)
 
 
-async def test_partitions_are_added(
-    admin: AIOKafkaAdminClient, bootstrap: str, name: str
-) -> None:
+async def test_partitions_are_added(admin: AIOKafkaAdminClient, bootstrap: str, name: str) -> None:
     create_topic(bootstrap, name)
     await admin.create_partitions({name: NewPartitions(3)})
 
