@@ -9,6 +9,7 @@ import pytest
 from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, OffsetSpec, TopicPartition
 from kafka.admin import AlterConfigOp, ConfigResource, ConfigResourceType
 from kafka.structs import OffsetAndMetadata
+
 from support.broker import eventually
 from support.clients import create_topic
 
@@ -191,7 +192,7 @@ def test_a_group_resumes_at_what_it_committed(
         read(consumer, 4)
         consumer.commit({partition: OffsetAndMetadata(4, "a note", -1)})
     with consuming(name, group_id=name) as consumer:
-        assert [record.value for record in read(consumer, 6)][0] == b"4"
+        assert read(consumer, 6)[0].value == b"4"
         assert consumer.committed(partition, metadata=True).metadata == "a note"
 
 

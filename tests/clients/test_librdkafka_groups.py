@@ -13,7 +13,7 @@ from confluent_kafka import (
     Message,
     TopicPartition,
 )
-from confluent_kafka.admin import NewPartitions  # type: ignore[attr-defined]
+from confluent_kafka.admin import NewPartitions
 
 from clients.librdkafka import Record, consumer, producer, read, send, texts, values
 from support.broker import eventually

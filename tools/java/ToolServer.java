@@ -209,13 +209,16 @@ public final class ToolServer {
         run.exited(1);
     }
 
+    /** Returns when all hooks have run, also those that another thread has begun. */
     private static void runHooks(Run run) {
-        run.unwinding = null;
-        for (Runnable hook : run.takeHooks()) {
-            try {
-                hook.run();
-            } catch (Exited ended) {
-                // The first status stands.
+        synchronized (run.hooks) {
+            run.unwinding = null;
+            for (Runnable hook : run.takeHooks()) {
+                try {
+                    hook.run();
+                } catch (Exited ended) {
+                    // The first status stands.
+                }
             }
         }
     }
