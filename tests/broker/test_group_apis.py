@@ -356,7 +356,7 @@ def test_groups_are_listed_with_state_and_type() -> None:
             for version in (0, 5):
                 (group,) = (await client.send(list_groups, ListGroupsRequest(), version)).groups
                 assert (group.group_id, group.protocol_type) == ("g", "consumer")
-                assert (group.group_state, group.group_type) == ("Stable", "Classic")
+                assert (group.group_state, group.group_type) == ("Stable", "classic")
             empty = ListGroupsRequest(states_filter=["Empty"])
             assert (await client.send(list_groups, empty, 5)).groups == []
 

@@ -1,7 +1,7 @@
 """A whole node inside the test process, so that a test can talk to it and look inside.
 
-With `AUTOMQ_TEST_PEER=HOST:PORT` tests talk to that broker instead (Apache Kafka, to check them);
-those that look inside are skipped then.
+With `AUTOMQ_TEST_PEER=HOST:PORT` tests talk to that broker instead, to check them: a fresh Apache
+Kafka, started with `SETTINGS`. Those that look inside are skipped then.
 """
 
 import asyncio

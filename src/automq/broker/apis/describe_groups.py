@@ -1,5 +1,6 @@
 """DescribeGroups (key 15): classic groups and their members. KIP-430, KIP-345, KIP-1043 (v6)."""
 
+from automq.broker.authorized import GROUP_OPERATIONS
 from automq.broker.dispatch import Call, handles
 from automq.coordinator.group import replies
 from automq.protocol import errors
@@ -11,10 +12,6 @@ from automq.protocol.messages.describe_groups_response import (
 )
 
 ERROR_MESSAGE_SINCE = 6
-READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS = 3, 6, 8, 10, 11
-ALL_OPERATIONS = sum(
-    1 << code for code in (READ, DELETE, DESCRIBE, DESCRIBE_CONFIGS, ALTER_CONFIGS)
-)
 
 
 @handles(DescribeGroupsRequest, DescribeGroupsResponse)
@@ -30,7 +27,7 @@ async def describe_groups(call: Call[DescribeGroupsRequest]) -> DescribeGroupsRe
     if request.include_authorized_operations:
         for row in rows:
             if row.error_code == errors.NONE:
-                row.authorized_operations = ALL_OPERATIONS
+                row.authorized_operations = GROUP_OPERATIONS
     return DescribeGroupsResponse(groups=rows)
 
 

@@ -9,7 +9,7 @@ from automq.coordinator.group.replies import DescribedGroup, DescribedMember, Li
 from automq.protocol import errors
 from automq.protocol.errors import NONE
 
-CLASSIC = "Classic"
+CLASSIC = "classic"
 DESCRIBE_ERRORS_SINCE = 6
 
 
@@ -22,7 +22,7 @@ def list_groups(
     KIP-848).
     """
     wanted = {state.strip().lower() for state in states}
-    if types and CLASSIC.lower() not in {kind.strip().lower() for kind in types}:
+    if types and CLASSIC not in {kind.strip().lower() for kind in types}:
         return []
     return [
         ListedGroup(group.group_id, group.protocol_type or "", group.state, CLASSIC)
