@@ -49,7 +49,12 @@ class Writes:
     def _write_all(self) -> None:
         due, self._due = self._due, []
         for connection in due:
-            connection.write_answers()
+            try:
+                connection.write_answers()
+            except Exception:
+                # The other connections' answers must not be lost with it.
+                log.exception("closing connection from %s", connection.peer_host)
+                connection.close()
 
 
 class Slot:
@@ -134,6 +139,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_writable = True
         self._is_advancing = False
         self._held_back = False
+        self._waits_for_memory = False
         self._ended = False
 
     # -- what the event loop calls
@@ -154,9 +160,9 @@ class Connection(asyncio.BufferedProtocol):
             log.warning("closing connection from %s: %s", self.peer_host, error)
             self.close()
             return
+        self.last_active_ms = self._clock.monotonic_ms()
         if not frames:
             return
-        self.last_active_ms = self._clock.monotonic_ms()
         for frame in frames:
             self._memory.take(len(frame))
             self._queued.append(frame)
@@ -168,6 +174,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def pause_writing(self) -> None:
         self._is_writable = False
+        self._set_reading()
 
     def resume_writing(self) -> None:
         self._is_writable = True
@@ -220,6 +227,12 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.close()
         self._end()
 
+    def abort(self) -> None:
+        """Close at once, also where the client does not take what was written to it."""
+        if self._transport is not None:
+            self._transport.abort()
+        self._end()
+
     # -- inside
 
     def _advance(self) -> None:
@@ -248,6 +261,8 @@ class Connection(asyncio.BufferedProtocol):
         try:
             head = read_request_header(frame)
         except MalformedMessage as error:
+            if self._slots:
+                return False
             log.warning("closing connection from %s: bad request header: %s", self.peer_host, error)
             self.close()
             return False
@@ -277,13 +292,19 @@ class Connection(asyncio.BufferedProtocol):
                 write(transport, due)
                 self.close()
                 return
-        write(transport, due)
+        if due:
+            self.last_active_ms = self._clock.monotonic_ms()
+            write(transport, due)
 
     def _set_reading(self) -> None:
         """Read from the socket exactly while there is room for what may come."""
         if self._ended or self._transport is None:
             return
         overdrawn = self._memory.is_overdrawn
+        if overdrawn and not self._waits_for_memory:
+            # Whatever else holds it back as well: without this nothing would wake it again.
+            self._waits_for_memory = True
+            self._memory.when_there_is_room(self._on_memory_room)
         wanted = self._is_writable and len(self._queued) < QUEUED_REQUESTS_MAX and not overdrawn
         if wanted == self._is_reading:
             return
@@ -292,8 +313,10 @@ class Connection(asyncio.BufferedProtocol):
             self._transport.resume_reading()
             return
         self._transport.pause_reading()
-        if overdrawn:
-            self._memory.when_there_is_room(self._set_reading)
+
+    def _on_memory_room(self) -> None:
+        self._waits_for_memory = False
+        self._set_reading()
 
     def _end(self) -> None:
         if self._ended:

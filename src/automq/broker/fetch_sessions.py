@@ -91,6 +91,11 @@ class FetchSessions:
     def partitions(self) -> int:
         return sum(len(session.partitions) for session in self._sessions.values())
 
+    def known_to(self, session_id: int) -> Iterable[FetchedPartition]:
+        """The partitions of a session, none if there is no such session."""
+        session = self._sessions.get(session_id)
+        return () if session is None else session.partitions.values()
+
     def context(
         self,
         *,
@@ -149,9 +154,9 @@ class FetchSessions:
         if now_ms - oldest.last_used_ms > EVICTION_MS:
             victim = oldest
         else:
-            smallest = min(self._sessions.values(), key=lambda session: len(session.partitions))
-            is_old = now_ms - smallest.created_ms > EVICTION_MS
-            if is_old and len(smallest.partitions) < size:
+            old = [it for it in self._sessions.values() if now_ms - it.created_ms > EVICTION_MS]
+            smallest = min(old, key=lambda session: len(session.partitions), default=None)
+            if smallest is not None and len(smallest.partitions) < size:
                 victim = smallest
         if victim is None:
             return False

@@ -1,12 +1,16 @@
 """Fetches that wait for data (the "purgatory"): woken by appends, ended by their time."""
 
 import asyncio
+import logging
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from automq.broker.connection import Connection
     from automq.partition import Partition
+
+
+log = logging.getLogger(__name__)
 
 
 class FetchWait:
@@ -21,7 +25,7 @@ class FetchWait:
         connection: "Connection",
         partitions: list["Partition"],
         missing_bytes: int,
-        complete: Callable[[], None],
+        complete: Callable[[bool], None],
     ) -> None:
         self._fetches = fetches
         self.connection = connection
@@ -53,10 +57,13 @@ class Fetches:
         connection: "Connection",
         partitions: list["Partition"],
         missing_bytes: int,
-        wait_ms: int,
-        complete: Callable[[], None],
+        wait_ms: float,
+        complete: Callable[[bool], None],
     ) -> None:
-        """Run `complete` when the bytes are there or `wait_ms` are over, whichever is first."""
+        """Run `complete` when the bytes are there or `wait_ms` are over, whichever is first.
+
+        It is told whether the time is over.
+        """
         waiting = FetchWait(
             self,
             connection=connection,
@@ -69,7 +76,7 @@ class Fetches:
         for partition in partitions:
             partition.waiting[waiting] = None
         loop = asyncio.get_running_loop()
-        waiting.timer = loop.call_later(wait_ms / 1000, self._finish, waiting)
+        waiting.timer = loop.call_later(wait_ms / 1000, self._finish, waiting, True)
 
     def wake(self, waiting: FetchWait) -> None:
         """Complete soon: once for all appends of one commit, not once for each."""
@@ -86,13 +93,18 @@ class Fetches:
     def _complete_due(self) -> None:
         due, self._due = self._due, []
         for waiting in due:
-            self._finish(waiting)
+            self._finish(waiting, False)
 
-    def _finish(self, waiting: FetchWait) -> None:
+    def _finish(self, waiting: FetchWait, is_over: bool) -> None:
         if self._by_connection.get(waiting.connection) is not waiting:
             return
         self._remove(waiting)
-        waiting.complete()
+        try:
+            waiting.complete(is_over)
+        except Exception:
+            # Its client would wait for ever; the others of this commit must not wait for it.
+            log.exception("a fetch that waited failed; closing connection")
+            waiting.connection.close()
 
     def _remove(self, waiting: FetchWait) -> None:
         del self._by_connection[waiting.connection]

@@ -16,6 +16,7 @@ log = logging.getLogger(__name__)
 IDLE_SWEEPS = 4
 ACCEPT_RETRY_S = 0.1
 DRAIN_POLL_S = 0.02
+SECOND_MS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class SocketLimits:
     connections_max: int
     connections_per_ip_max: int
     connections_per_ip_overrides: dict[str, int]
+    creation_rate_max: int
     idle_max_ms: int
 
 
@@ -36,7 +38,8 @@ class Acceptor:
     """All connections of a broker, over all its listeners.
 
     `max.connections` is waited for (nothing is accepted meanwhile, KIP-402);
-    `max.connections.per.ip` is refused at once (KIP-308).
+    `max.connections.per.ip` is refused at once (KIP-308); who comes faster than
+    `max.connection.creation.rate` waits (KIP-612).
     """
 
     def __init__(
@@ -51,6 +54,7 @@ class Acceptor:
         self._clock = clock
         self._next_id = 0
         self._per_host: Counter[str] = Counter()
+        self._next_due_ms = 0.0
         self._has_room = asyncio.Event()
         self._has_room.set()
 
@@ -66,7 +70,23 @@ class Acceptor:
                 log.warning("listener %s: accept failed: %s", listener.name, error)
                 await asyncio.sleep(ACCEPT_RETRY_S)
                 continue
+            try:
+                await self._until_its_turn()
+            except asyncio.CancelledError:
+                accepted.close()
+                raise
             await self._connect(listener, accepted, address[0])
+
+    async def _until_its_turn(self) -> None:
+        """Wait for room (another listener may have taken it meanwhile), and by the rate."""
+        while not self._has_room.is_set():
+            await self._has_room.wait()
+        now_ms = self._clock.monotonic_ms()
+        # A second's worth may come at once.
+        earliest_ms = max(self._next_due_ms, now_ms - SECOND_MS)
+        self._next_due_ms = earliest_ms + SECOND_MS / max(1, self.limits.creation_rate_max)
+        if self._next_due_ms > now_ms:
+            await asyncio.sleep((self._next_due_ms - now_ms) / SECOND_MS)
 
     async def close_idle(self) -> None:
         """Close connections that have been idle too long (`connections.max.idle.ms`)."""
@@ -75,7 +95,7 @@ class Acceptor:
             oldest_ms = self._clock.monotonic_ms() - self.limits.idle_max_ms
             for connection in list(self.connections):
                 if connection.is_idle and connection.last_active_ms < oldest_ms:
-                    connection.close()
+                    connection.abort()
 
     async def drain(self, patience_s: float) -> None:
         """Answer what has been asked, then close; what takes longer is cut off."""

@@ -112,6 +112,7 @@ class Partitions:
 
     def open(self, topic: str, opened: PartitionAt) -> Partition:
         """Take over a partition. It is ready at once when there is nothing to load."""
+        self._damaged.pop((opened.topic_id, opened.index), None)
         data = self._open_stream(opened.data)
         partition = Partition(
             topic=topic,

@@ -29,6 +29,7 @@ from automq.stream.engine import StreamEngine
 from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
 from automq.stream.wal import Wal, WalHome, WalOptions
+from automq.telemetry import StallProbe
 from automq.world import World
 from automq.world.background import Background
 
@@ -115,6 +116,7 @@ async def assemble(
         clock=world.clock,
     )
     tasks.create_task(acceptor.close_idle(), name="idle connections")
+    tasks.create_task(StallProbe(world.clock).run(), name="stall probe")
     return NodeParts(
         store, home, metadata, controller, engine, uploader, uploading, broker, acceptor
     )
@@ -222,8 +224,10 @@ def group_settings(config: NodeConfig) -> GroupSettings:
 
 def socket_limits(config: NodeConfig) -> SocketLimits:
     kafka = keys.kafka
-    overrides = dict(
-        item.rsplit(":", 1) for item in config.get(kafka.MAX_CONNECTIONS_PER_IP_OVERRIDES) if item
+    overrides = (
+        item.rpartition(":")
+        for item in config.get(kafka.MAX_CONNECTIONS_PER_IP_OVERRIDES).split(",")
+        if item.strip()
     )
     return SocketLimits(
         send_buffer_bytes=config.get(kafka.SOCKET_SEND_BUFFER_BYTES),
@@ -232,6 +236,7 @@ def socket_limits(config: NodeConfig) -> SocketLimits:
         request_bytes_max=config.get(kafka.SOCKET_REQUEST_MAX_BYTES),
         connections_max=config.get(kafka.MAX_CONNECTIONS),
         connections_per_ip_max=config.get(kafka.MAX_CONNECTIONS_PER_IP),
-        connections_per_ip_overrides={host: int(most) for host, most in overrides.items()},
+        connections_per_ip_overrides={host.strip(): int(most) for host, _, most in overrides},
+        creation_rate_max=config.get(kafka.MAX_CONNECTION_CREATION_RATE),
         idle_max_ms=config.get(kafka.CONNECTIONS_MAX_IDLE_MS),
     )

@@ -10,6 +10,7 @@ from automq._native import Buf, CacheRead, DamagedObject
 from automq.broker.dispatch import Call, handles
 from automq.broker.fetch_sessions import FetchContext, FetchedPartition, Key
 from automq.broker.requests import answer
+from automq.config.keys.kafka import FETCH_MAX_BYTES
 from automq.objectstore import StoreError
 from automq.partition import READ_COMMITTED, Partition
 from automq.protocol import errors
@@ -45,31 +46,36 @@ class Row:
 
 
 class Fetching:
-    """One request under way. `attempt` may run twice: at once, and when a wait is over."""
+    """One request under way. `attempt` runs at once, and whenever there may be enough, until the
+    time is over.
+    """
 
-    __slots__ = ("call", "context", "is_final", "rows")
+    __slots__ = ("bytes_max", "call", "context", "deadline_s", "is_final", "min_bytes", "rows")
 
     def __init__(self, call: Call[FetchRequest], context: FetchContext) -> None:
         self.call = call
         self.context = context
         self.rows: list[Row] = []
         self.is_final = call.request.max_wait_ms <= 0 or not context.partitions
+        self.bytes_max = min(call.request.max_bytes, call.broker.config.get(FETCH_MAX_BYTES))
+        self.min_bytes = min(call.request.min_bytes, self.bytes_max)
+        self.deadline_s: float | None = None
 
     def attempt(self) -> None:
         """Read what is there; answer, or wait for more, or get what lies in objects."""
         self.rows = [
             look(self.call, key, asked) for key, asked in list(self.context.partitions.items())
         ]
-        size_bytes = read_cached(self.call, self.rows)
+        size_bytes = read_cached(self.call, self.rows, self.bytes_max)
         if any(row.is_cold for row in self.rows):
             self.call.broker.background.spawn("cold fetch", self._read_cold())
         elif self.is_final or self._is_enough(size_bytes):
             self.finish()
         else:
-            self._wait(self.call.request.min_bytes - size_bytes)
+            self._wait(self.min_bytes - size_bytes)
 
     def _is_enough(self, size_bytes: int) -> bool:
-        if size_bytes >= self.call.request.min_bytes:
+        if size_bytes >= self.min_bytes:
             return True
         return any(
             row.data.error_code != 0 or row.data.diverging_epoch.end_offset >= 0
@@ -77,14 +83,23 @@ class Fetching:
         )
 
     def _wait(self, missing_bytes: int) -> None:
-        self.is_final = True
+        now_s = asyncio.get_running_loop().time()
+        if self.deadline_s is None:
+            self.deadline_s = now_s + self.call.request.max_wait_ms / 1000
+        if self.call.request.isolation_level == READ_COMMITTED:
+            # The few bytes of a marker make all of its transaction readable.
+            missing_bytes = 1
         self.call.broker.fetches.wait(
             connection=self.call.slot.connection,
             partitions=[row.partition for row in self.rows if row.partition is not None],
             missing_bytes=missing_bytes,
-            wait_ms=self.call.request.max_wait_ms,
-            complete=self.attempt,
+            wait_ms=(self.deadline_s - now_s) * 1000,
+            complete=self._woken,
         )
+
+    def _woken(self, is_over: bool) -> None:
+        self.is_final = is_over
+        self.attempt()
 
     async def _read_cold(self) -> None:
         """Get what lies in objects, side by side, within the sizes that the request allows.
@@ -93,7 +108,7 @@ class Fetching:
         session serves those that gave data last next time, so none is starved.
         """
         total_bytes = sum(row.size_bytes for row in self.rows)
-        room = self.call.request.max_bytes - total_bytes
+        room = self.bytes_max - total_bytes
         first = total_bytes == 0
         async with asyncio.TaskGroup() as reads:
             for row in self.rows:
@@ -117,11 +132,8 @@ def fetch(call: Call[FetchRequest]) -> bool:
     broker, request = call.broker, call.request
     uses_topic_ids = call.version >= FIRST_TOPIC_ID_VERSION
     asked, forgotten = what_is_asked(call, uses_topic_ids=uses_topic_ids)
-    for wanted in asked.values():
-        partition = broker.partitions.find(wanted.topic_id, wanted.topic, wanted.partition)
-        if partition is not None and not partition.ready:
-            partition.on_ready.append(call.slot.connection.resume)
-            return False
+    if must_wait(call, asked):
+        return False
     try:
         context = broker.fetch_sessions.context(
             session_id=request.session_id,
@@ -137,6 +149,19 @@ def fetch(call: Call[FetchRequest]) -> bool:
         return True
     Fetching(call, context).attempt()
     return True
+
+
+def must_wait(call: Call[FetchRequest], asked: dict[Key, FetchedPartition]) -> bool:
+    """Whether a partition of the request or its session is opening: offer it again after that."""
+    broker = call.broker
+    if not broker.partitions.opening:
+        return False
+    for wanted in (*asked.values(), *broker.fetch_sessions.known_to(call.request.session_id)):
+        partition = broker.partitions.find(wanted.topic_id, wanted.topic, wanted.partition)
+        if partition is not None and not partition.ready:
+            partition.on_ready.append(call.slot.connection.resume)
+            return True
+    return False
 
 
 def error_answer_of(error: errors.KafkaError) -> FetchResponse:
@@ -181,6 +206,9 @@ def look(call: Call[FetchRequest], key: Key, asked: FetchedPartition) -> Row:
         partition = call.broker.partitions.leader_of(
             asked.topic_id, asked.topic, asked.partition, by_id=isinstance(key[0], bytes)
         )
+        if not partition.ready:
+            # It has come back while this fetch waited: what it holds back is not known yet.
+            raise errors.NotLeaderOrFollower(f"{partition} is opening")
         partition.check_epoch(asked.current_leader_epoch)
         data.log_start_offset = partition.log_start_offset
         data.high_watermark = partition.high_watermark
@@ -217,9 +245,9 @@ def diverges(partition: Partition, asked: FetchedPartition, data: PartitionData)
     return False
 
 
-def read_cached(call: Call[FetchRequest], rows: list[Row]) -> int:
+def read_cached(call: Call[FetchRequest], rows: list[Row], bytes_max: int) -> int:
     """Fill in what memory has, within the request's sizes; returns how many bytes that is."""
-    total_bytes, bytes_max = 0, call.request.max_bytes
+    total_bytes = 0
     for row in rows:
         partition = row.partition
         if partition is None:
@@ -257,14 +285,23 @@ async def read_one_cold(
             at_least_one=at_least_one,
         )
     except (MissingData, DamagedObject, StoreError) as error:
-        log.error("damage: %s at offset %d: %s", partition, row.asked.fetch_offset, error)
-        fail(row.data, errors.KafkaStorageError(str(error)))
+        fail(row.data, why_cold_failed(partition, row.asked.fetch_offset, error))
         return
     if row.asked.fetch_offset < partition.log_start_offset:
         # Trimmed while it was read.
         fail(row.data, errors.OffsetOutOfRange(f"{partition}: {row.asked.fetch_offset}"))
         return
     take(call, row, found)
+
+
+def why_cold_failed(partition: Partition, offset: int, error: Exception) -> errors.KafkaError:
+    """What could not be read was trimmed or deleted meanwhile, or it is damage: an alarm."""
+    if offset < partition.log_start_offset:
+        return errors.OffsetOutOfRange(f"{partition}: {offset}")
+    if not partition.data.is_open:
+        return errors.NotLeaderOrFollower(f"{partition} has moved or was deleted")
+    log.error("damage: %s at offset %d: %s", partition, offset, error)
+    return errors.KafkaStorageError(str(error))
 
 
 def take(call: Call[FetchRequest], row: Row, found: CacheRead | Read) -> int:

@@ -2,9 +2,12 @@
 timestamp), KIP-405 and KIP-1005 and KIP-1023 (tiered storage, which this is not).
 """
 
+import logging
 from collections import Counter
 
+from automq._native import DamagedObject
 from automq.broker.dispatch import Call, handles
+from automq.objectstore import StoreError
 from automq.partition import Partition
 from automq.partition.lookup import Found, largest_timestamp, offset_for_timestamp
 from automq.protocol import errors
@@ -18,6 +21,9 @@ from automq.protocol.messages.list_offsets_response import (
     ListOffsetsResponse,
     ListOffsetsTopicResponse,
 )
+from automq.stream.engine import MissingData
+
+log = logging.getLogger(__name__)
 
 LATEST = -1
 EARLIEST = -2
@@ -34,7 +40,8 @@ FIRST_VERSION = {MAX_TIMESTAMP: 7, EARLIEST_LOCAL: 8, LATEST_TIERED: 9, EARLIEST
 @handles(ListOffsetsRequest, ListOffsetsResponse)
 async def list_offsets(call: Call[ListOffsetsRequest]) -> ListOffsetsResponse:
     """Errors, per partition: UNKNOWN_TOPIC_OR_PARTITION, NOT_LEADER_OR_FOLLOWER, epoch errors,
-    INVALID_REQUEST for a partition named twice, UNSUPPORTED_VERSION for an unknown timestamp.
+    INVALID_REQUEST for a partition named twice, UNSUPPORTED_VERSION for an unknown timestamp,
+    KAFKA_STORAGE_ERROR for damage.
     """
     asked = Counter(
         (topic.name, wanted.partition_index)
@@ -75,6 +82,9 @@ async def answer_one(
             row.leader_epoch = NO_EPOCH
     except errors.KafkaError as error:
         row.error_code = error.code
+    except (MissingData, DamagedObject, StoreError) as error:
+        log.error("damage: %s-%d: %s", topic.name, wanted.partition_index, error)
+        row.error_code = errors.KafkaStorageError.code
     return row
 
 

@@ -83,7 +83,8 @@ def produce(call: Call[ProduceRequest]) -> bool:
 def must_wait(call: Call[ProduceRequest]) -> bool:
     """Back-pressure: offer this request again when there is room, or when a partition is open."""
     broker, resume = call.broker, call.slot.connection.resume
-    if not broker.engine.has_room(call.slot.frame_bytes):
+    frame_bytes, engine = call.slot.frame_bytes, broker.engine
+    if frame_bytes <= engine.wal_bytes_max and not engine.has_room(frame_bytes):
         broker.engine.when_there_is_room(resume)
         return True
     if not broker.partitions.opening:
@@ -121,12 +122,23 @@ def start(
             topic.topic_id, topic.name, data.index, by_id=call.version >= FIRST_TOPIC_ID_VERSION
         )
         call.broker.check_in_sync(partition, call.request.acks)
+        check_size(call)
         records = data.records if data.records is not None else Buf(b"")
         partition.append_produced(records, done, produce_version=call.version)
     except errors.KafkaError as error:
         producing.waiting -= 1
         producing.failed = error
         refuse(row, error, partition)
+
+
+def check_size(call: Call[ProduceRequest]) -> None:
+    """Raises RecordListTooLarge for a request that no WAL of this size can ever take."""
+    bytes_max = call.broker.engine.wal_bytes_max
+    if call.slot.frame_bytes > bytes_max:
+        raise errors.RecordListTooLarge(
+            f"a request of {call.slot.frame_bytes} bytes; the write-ahead log takes {bytes_max} "
+            "(automq.wal.capacity.bytes)"
+        )
 
 
 def refuse(

@@ -56,10 +56,6 @@ QUEUED_MAX_REQUEST_BYTES = number(
     "How many bytes of requests may be worked on at once; beyond it sockets are not read. "
     "Default (-1): a share of the memory limit.",
 )
-QUEUED_MAX_REQUESTS = number(
-    "queued.max.requests",
-    "How many requests may be worked on at once; beyond it sockets are not read.",
-)
 MAX_CONNECTIONS = number("max.connections", "How many connections this broker accepts.")
 MAX_CONNECTIONS_PER_IP = number(
     "max.connections.per.ip", "How many connections one client address may have."
@@ -68,7 +64,8 @@ MAX_CONNECTIONS_PER_IP_OVERRIDES = text(
     "max.connections.per.ip.overrides", "Exceptions to max.connections.per.ip: host:count, ..."
 )
 MAX_CONNECTION_CREATION_RATE = number(
-    "max.connection.creation.rate", "How many connections a second this broker accepts."
+    "max.connection.creation.rate",
+    "How many connections a second this broker accepts; those beyond wait.",
 )
 CONNECTIONS_MAX_IDLE_MS = number(
     "connections.max.idle.ms", "A connection without a request for so long is closed; -1: never."
@@ -77,9 +74,6 @@ MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS = number(
     "max.incremental.fetch.session.cache.slots", "How many incremental fetch sessions are kept."
 )
 FETCH_MAX_BYTES = number("fetch.max.bytes", "The most bytes a fetch response holds.")
-REQUEST_TIMEOUT_MS = number(
-    "request.timeout.ms", "How long this node waits for another node's answer."
-)
 
 # -- topics and partitions
 
@@ -176,7 +170,4 @@ OFFSETS_TOPIC_REPLICATION_FACTOR = number(
 )
 OFFSETS_TOPIC_SEGMENT_BYTES = number(
     "offsets.topic.segment.bytes", "The segment.bytes of __consumer_offsets, when it is created."
-)
-OFFSETS_TOPIC_COMPRESSION_CODEC = number(
-    "offsets.topic.compression.codec", "The codec of the batches in __consumer_offsets; 0: none."
 )
