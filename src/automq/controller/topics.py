@@ -28,7 +28,8 @@ from automq.protocol import errors
 TOPIC_NAME = re.compile(r"[a-zA-Z0-9._-]+")
 TOPIC_NAME_LENGTH_MAX = 249
 DEFAULT = -1
-PARTITIONS_PER_COMMAND_MAX = 100_000
+PARTITIONS_PER_COMMAND_MAX = 10_000
+"""As in Apache Kafka: what one command makes is stored as one, and opened at once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,7 @@ def create_topic(image: Image, wish: TopicWish, defaults: TopicDefaults) -> Deci
     """Create a topic with its partitions, led and open at once.
 
     Raises InvalidTopicException, TopicAlreadyExists, InvalidPartitions, InvalidReplicationFactor,
-    InvalidReplicaAssignment, InvalidRequest.
+    InvalidReplicaAssignment, InvalidRequest, PolicyViolation.
     """
     check_topic_name(wish.name)
     check_free(image, wish.name)
@@ -121,6 +122,7 @@ def check_free(image: Image, name: str) -> None:
 def replicas_of(image: Image, wish: TopicWish, defaults: TopicDefaults) -> list[list[int]]:
     """The placement list of every partition."""
     live = [node.node_id for node in image.cluster.live_nodes() if not node.cordoned]
+    check_size(max(wish.partitions, len(wish.assignments)))
     if wish.assignments:
         if wish.partitions != DEFAULT or wish.replication_factor != DEFAULT:
             raise errors.InvalidRequest(
@@ -132,10 +134,6 @@ def replicas_of(image: Image, wish: TopicWish, defaults: TopicDefaults) -> list[
         raise errors.InvalidPartitions(
             f"Number of partitions was set to an invalid value: {partitions}"
         )
-    if partitions > PARTITIONS_PER_COMMAND_MAX:
-        raise errors.InvalidPartitions(
-            f"{partitions} partitions at once; at most {PARTITIONS_PER_COMMAND_MAX} are possible"
-        )
     factor = wish.replication_factor
     if factor == DEFAULT:
         factor = max(1, min(defaults.replication_factor, len(live)))
@@ -143,6 +141,14 @@ def replicas_of(image: Image, wish: TopicWish, defaults: TopicDefaults) -> list[
         factor = max(1, min(factor, len(live)))
     check_factor(factor, len(live))
     return place(live, partitions, factor, seed=wish.topic_id)
+
+
+def check_size(partitions: int) -> None:
+    """Raises PolicyViolation for more partitions than one command may make."""
+    if partitions > PARTITIONS_PER_COMMAND_MAX:
+        raise errors.PolicyViolation(
+            f"{partitions} partitions at once; at most {PARTITIONS_PER_COMMAND_MAX} are possible"
+        )
 
 
 def check_factor(factor: int, live: int) -> None:
@@ -214,7 +220,7 @@ def create_partitions(
 ) -> Decision[None]:
     """Let a topic have `count` partitions.
 
-    Raises UnknownTopicOrPartition, InvalidPartitions, InvalidReplicaAssignment.
+    Raises UnknownTopicOrPartition, InvalidPartitions, InvalidReplicaAssignment, PolicyViolation.
     """
     topic = image.cluster.topic(name)
     if topic is None:
@@ -227,11 +233,7 @@ def create_partitions(
         )
     if count == current:
         raise errors.InvalidPartitions(f"Topic already has {current} partition(s).")
-    if count - current > PARTITIONS_PER_COMMAND_MAX:
-        raise errors.InvalidPartitions(
-            f"{count - current} partitions at once; at most {PARTITIONS_PER_COMMAND_MAX} are "
-            "possible"
-        )
+    check_size(count - current)
     live = [node.node_id for node in image.cluster.live_nodes() if not node.cordoned]
     existing = image.cluster.partition(topic.topic_id, 0)
     assert existing is not None

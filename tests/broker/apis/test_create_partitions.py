@@ -90,3 +90,10 @@ async def test_a_topic_named_twice_is_refused(node: Node) -> None:
     answer = await node.ask(request)
     assert codes(answer.results) == [errors.InvalidRequest.code]
     assert answer.results[0].error_message == "Duplicate topic name."
+
+
+async def test_too_many_partitions_at_once_are_refused(node: Node) -> None:
+    assert node.parts, "Apache Kafka calls it an unknown server error"
+    await node.create_topic("greedy")
+    answer = await node.ask(grow("greedy", 10_002))
+    assert codes(answer.results) == [errors.PolicyViolation.code]

@@ -174,3 +174,12 @@ async def test_a_topic_that_is_not_stored_in_time_is_created_all_the_same(node: 
     assert codes(answer.topics) == [errors.RequestTimedOut.code]
     again = CreateTopicsRequest([topic("late")])
     await node.ask_until(lambda it: codes(it.topics) == [errors.TopicAlreadyExists.code], again)
+
+
+async def test_too_many_partitions_at_once_are_refused(node: Node) -> None:
+    why, message = await refusal(node, topic("huge", 10_001))
+    assert why is errors.PolicyViolation
+    assert message == "Excessively large number of partitions per request."
+    both = CreateTopicsRequest([topic("half-1", 6_000), topic("half-2", 6_000)])
+    answer = await node.ask(both)
+    assert codes(answer.topics) == [errors.PolicyViolation.code] * 2

@@ -10,6 +10,8 @@ from automq.protocol import errors
 from automq.protocol.messages.metadata_request import MetadataRequest, MetadataRequestTopic
 from automq.protocol.messages.metadata_response import MetadataResponsePartition
 from support.node import Node, codes, running_node
+from support.raw_client import connected
+from support.server import free_port
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -156,3 +158,21 @@ async def test_operations_are_told_to_those_who_ask(node: Node) -> None:
     assert (await node.ask(asked)).topics[0].topic_authorized_operations == TOPIC_BITS
     asked.include_cluster_authorized_operations = True
     assert (await node.ask(asked, 10)).cluster_authorized_operations == CLUSTER_BITS
+
+
+async def test_each_listener_tells_its_own_addresses(tmp_path: Path) -> None:
+    inside, outside = free_port(), free_port()
+    settings = (
+        f"listeners=INSIDE://127.0.0.1:{inside},OUTSIDE://127.0.0.1:{outside}",
+        f"advertised.listeners=INSIDE://node.internal:{inside},OUTSIDE://example.org:443",
+        "listener.security.protocol.map=INSIDE:PLAINTEXT,OUTSIDE:PLAINTEXT",
+        "inter.broker.listener.name=INSIDE",
+    )
+    async with running_node(tmp_path, *settings) as two:
+        assert two.parts
+        told = []
+        for port in (inside, outside):
+            async with connected("127.0.0.1", port) as client:
+                (broker,) = (await client.ask(MetadataRequest([]))).brokers
+                told.append((broker.host, broker.port))
+    assert told == [("node.internal", inside), ("example.org", 443)]

@@ -8,7 +8,11 @@ from automq.broker.dispatch import Call, handles
 from automq.broker.internal_topics import METADATA_TOPIC, is_internal
 from automq.config.alter import new_topic
 from automq.config.describe import describe_topic
-from automq.controller.topics import TopicWish, check_topic_name
+from automq.controller.topics import (
+    PARTITIONS_PER_COMMAND_MAX,
+    TopicWish,
+    check_topic_name,
+)
 from automq.protocol import errors
 from automq.protocol.messages.create_topics_request import CreatableTopic, CreateTopicsRequest
 from automq.protocol.messages.create_topics_response import (
@@ -24,8 +28,11 @@ async def create_topics(call: Call[CreateTopicsRequest]) -> CreateTopicsResponse
 
     Errors, per topic: INVALID_TOPIC_EXCEPTION, TOPIC_ALREADY_EXISTS, INVALID_CONFIG,
     INVALID_PARTITIONS, INVALID_REPLICATION_FACTOR, INVALID_REPLICA_ASSIGNMENT, INVALID_REQUEST,
-    REQUEST_TIMED_OUT (it may still be created).
+    POLICY_VIOLATION (too many at once), REQUEST_TIMED_OUT (it may still be created).
     """
+    if partitions_of(call.request) > PARTITIONS_PER_COMMAND_MAX:
+        why = errors.PolicyViolation("Excessively large number of partitions per request.")
+        return CreateTopicsResponse(topics=[refused(it.name, why) for it in call.request.topics])
     counts = Counter(topic.name for topic in call.request.topics)
     once = [topic for topic in call.request.topics if counts[topic.name] == 1]
     rows = list(await asyncio.gather(*(create(call, topic) for topic in once)))
@@ -35,6 +42,11 @@ async def create_topics(call: Call[CreateTopicsRequest]) -> CreateTopicsResponse
         if count > 1
     ]
     return CreateTopicsResponse(topics=rows)
+
+
+def partitions_of(request: CreateTopicsRequest) -> int:
+    """How many partitions a request asks for, as far as it says so."""
+    return sum(max(it.num_partitions, len(it.assignments), 1) for it in request.topics)
 
 
 def refused(name: str, error: errors.KafkaError) -> CreatableTopicResult:
