@@ -59,7 +59,7 @@ def test_data_in_s3_survives_kills_of_the_broker(server: Server) -> None:
         server.start()
     producer.finish()
     assert not ledger.refused, ledger.refused[:5]
-    assert verify(server.bootstrap, "numbers", ledger, partitions=1) == producer.sent
+    assert verify(server.bootstrap, "numbers", ledger, partitions=1, seen={}) == producer.sent
 
 
 def test_a_clean_stop_leaves_nothing_on_the_local_disk(server: Server) -> None:
@@ -73,7 +73,7 @@ def test_a_clean_stop_leaves_nothing_on_the_local_disk(server: Server) -> None:
     wal = server.directory / "data" / "wal"
     assert [path for path in wal.rglob("*") if path.is_file()] == []
     server.start()
-    assert verify(server.bootstrap, "numbers", ledger, partitions=1) == producer.sent
+    assert verify(server.bootstrap, "numbers", ledger, partitions=1, seen={}) == producer.sent
 
 
 def has(ledger: Ledger, count: int) -> bool:

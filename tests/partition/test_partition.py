@@ -442,13 +442,6 @@ async def test_a_compacted_topic_has_no_retention() -> None:
 STAMPS = [50, 10, 40, 90, 20, 90, 30]
 
 
-async def stamped(host: Host) -> Partition:
-    partition = await host.create()
-    for number, timestamp in enumerate(STAMPS):
-        await host.produce(partition, b"%d" % number, timestamp=WALL_START_MS + timestamp)
-    return partition
-
-
 async def check_lookups(partition: Partition, start: int = 0) -> None:
     for wanted in range(0, 100, 5):
         expected = next(
