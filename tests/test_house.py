@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from automq.broker.dispatch import load_apis
+
 ROOT = Path(__file__).resolve().parent.parent
 SRC = ROOT / "src" / "automq"
 FILE_LINES_MAX = 500
@@ -149,6 +151,18 @@ def test_every_exception_to_a_rule_is_still_needed(layers: dict[str, str]) -> No
     idle = [name for name in WORLDLY_FILES if not imported(layers.get(name, "")) & BANNED]
 
     assert idle == []
+
+
+def test_every_api_is_mentioned_by_a_test(python: dict[str, str]) -> None:
+    tests = "\n".join(text for name, text in python.items() if name.startswith("tests/broker/"))
+
+    missing = [
+        api.name
+        for api in load_apis().values()
+        if not re.search(rf"\b{api.name}(Request|Response)?\b", tests)
+    ]
+
+    assert missing == []
 
 
 def test_every_command_that_the_pages_name_is_a_target() -> None:
