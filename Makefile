@@ -1,6 +1,6 @@
 # Entry points. Each is one line; what needs more is Python in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run build check test test-long bench docs fuzz
+.PHONY: help setup run build check test test-long bench soak docs fuzz
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -23,8 +23,11 @@ test: setup  ## set up and run the tests (under 10 minutes)
 test-long: setup  ## foreign clients, crash and soak tests
 	@.venv/bin/python tools/run_tests.py --long
 
-bench: setup  ## measure beside Apache Kafka
-	@.venv/bin/python -m benches
+bench: setup  ## measure beside Apache Kafka (ONLY=small, ARGS="--quick")
+	@.venv/bin/python -m benches --only "$(ONLY)" $(ARGS)
+
+soak: setup  ## 30 minutes at full speed: memory and latency over time (ARGS="--minutes 5")
+	@.venv/bin/python -m benches.soak $(ARGS)
 
 docs: setup  ## regenerate what is generated
 	@.venv/bin/python tools/make_docs.py

@@ -186,12 +186,17 @@ class ApacheKafka:
     def log(self) -> str:
         return self.log_path.read_text() if self.log_path.exists() else ""
 
-    def start(self, *settings: str) -> "ApacheKafka":
-        """Start it and return when it answers. Raises Unavailable if it does not."""
+    def prepare(self, *settings: str) -> Path:
+        """Write its properties, and format its storage unless that was done; the properties."""
         self.directory.mkdir(parents=True, exist_ok=True)
         properties = self._write_properties(*settings)
         if not (self.directory / "data" / "meta.properties").exists():
             _format_storage(properties)
+        return properties
+
+    def start(self, *settings: str) -> "ApacheKafka":
+        """Start it and return when it answers. Raises Unavailable if it does not."""
+        properties = self.prepare(*settings)
         jvm = (*BROKER_JVM, f"-Xmx{self.heap}", f"-Xms{self.heap}", "-Dautomq.log=INFO")
         command = java_command("kafka.Kafka", str(properties), jvm=jvm)
         with self.log_path.open("wb") as log:

@@ -70,7 +70,8 @@ impl Topic {
     }
 }
 
-/// `--partitions 6 --configs a=b,c=d`
+/// `--partitions 6 --configs a=b,c=d`: returns when all partitions answer. A leader may be known
+/// before it knows itself.
 pub fn create(args: &Args) -> Result<Report> {
     let topic = Topic::of(args)?;
     let text = args.or("configs", String::new())?;
@@ -78,6 +79,13 @@ pub fn create(args: &Args) -> Result<Report> {
     let mut connection = Connection::blocking(&topic.bootstrap)?;
     topic.create(&mut connection, &configs)?;
     topic.wait_for_leaders(&mut connection)?;
+    let ends_ns = now_ns() + to_ns(LEADERS_TIMEOUT_S);
+    while let Err(failure) = topic.offsets() {
+        if now_ns() > ends_ns {
+            return Err(failure);
+        }
+        sleep(POLL);
+    }
     Ok(Report::new().count("partitions", topic.partitions as u64))
 }
 

@@ -1,0 +1,153 @@
+"""The arithmetic of the benchmark: medians, ratios, goals, pictures. No broker is started."""
+
+import json
+import os
+
+import pytest
+from benches import table, workloads
+from benches.__main__ import choose
+from benches.brokers import Kind
+from benches.figures import FULL, Figure, Workload
+from benches.machine import Machine
+from benches.plot import picture
+from benches.process import memory_mib, usage
+from benches.soak import Sample, judge
+
+RATE = Figure("rate", "MB/s", more_is_better=True, ratio_goal=2.0, sync_ratio_goal=5.0)
+WAIT = Figure("wait", "p99 ms", value_goal=1.5)
+WORKLOAD = Workload("load", "a load", lambda *_: {}, (RATE, WAIT))
+HERE = Machine(
+    date="2026-01-02T03:04:05+00:00",
+    commit="abc",
+    automq="0.1.0",
+    kafka="4.3.1",
+    java="java 17",
+    python="3.11.1",
+    librdkafka="2.10.0",
+    kernel="6.1",
+    processor="a processor",
+    cores=2,
+    memory_gib=16.0,
+    file_system="ext4",
+    sync_ms=0.2,
+    load_average=0.0,
+)
+
+
+def results(ours: list[float], theirs: list[float]) -> table.Results:
+    made = table.Results()
+    for kind, rates in ((Kind.AUTOMQ, ours), (Kind.KAFKA, theirs)):
+        for rate in rates:
+            made.add("load", kind, {"rate": rate, "wait": 1.0})
+    return made
+
+
+def sample(memory: float) -> Sample:
+    return Sample(
+        at_s=0.0,
+        memory_mib=memory,
+        cpu_percent=0.0,
+        mb_per_s=0.0,
+        p50_ms=0.0,
+        p99_ms=0.0,
+        p999_ms=0.0,
+        lag_records=0.0,
+        disk_mib=0.0,
+    )
+
+
+def test_a_row_holds_medians_ranges_and_the_ratio_of_the_medians() -> None:
+    row = table.figure_row(results([290.0, 300.0, 310.0], [100.0, 90.0, 110.0]), "load", RATE)
+
+    assert row[:4] == ("MB/s", "300 (290-310)", "100 (90.0-110)", "3.00")
+
+
+def test_a_goal_is_judged_only_by_what_was_measured() -> None:
+    row = table.figure_row(results([300.0], [100.0]), "load", RATE)
+
+    assert row[4:] == ("-", "-", "≥ 2x: met")
+
+
+def test_a_missed_goal_says_so() -> None:
+    row = table.figure_row(results([150.0], [100.0]), "load", RATE)
+
+    assert row[-1] == "≥ 2x: missed"
+
+
+def test_less_is_better_unless_a_figure_says_otherwise() -> None:
+    assert WAIT.meets(1.5, 1.5)
+    assert not WAIT.meets(1.6, 1.5)
+
+
+def test_nothing_is_compared_with_zero() -> None:
+    assert table.ratio([1.0], [0.0]) is None
+    assert table.ratio([], [1.0]) is None
+
+
+def test_the_table_says_what_was_measured_on_what() -> None:
+    text = table.to_markdown(results([300.0], [100.0]), [WORKLOAD], HERE, FULL)
+
+    assert "Apache Kafka 4.3.1" in text
+    assert "| load | MB/s | 300 | 100 | 3.00 | - | - | ≥ 2x: met |" in text
+    assert "|  | p99 ms | 1.00 | 1.00 | 1.00 | - | - | ≤ 1.5: met |" in text
+
+
+def test_every_round_is_kept_in_the_json() -> None:
+    text = table.to_json(results([1.0, 2.0], [3.0]), [WORKLOAD], HERE, FULL)
+
+    rounds = json.loads(text)["workloads"]["load"]["rounds"]
+    assert [numbers["rate"] for numbers in rounds["automq"]] == [1.0, 2.0]
+
+
+def test_a_name_chooses_every_workload_that_begins_with_it() -> None:
+    assert [w.name for w in choose("latency", with_slow=False)] == ["latency-1k", "latency-20k"]
+
+
+def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
+    with pytest.raises(SystemExit, match="no workload smal1; there are small, produce-16k"):
+        choose("smal1", with_slow=False)
+
+
+def test_slow_workloads_are_measured_when_they_are_asked_for() -> None:
+    assert "partitions-6000" not in {w.name for w in choose("", with_slow=False)}
+    assert choose("", with_slow=True) == workloads.ALL
+    assert [w.name for w in choose("partitions-6", with_slow=False)] == ["partitions-6000"]
+
+
+def test_every_workload_and_figure_has_one_name() -> None:
+    names = [w.name for w in workloads.ALL]
+
+    assert len(set(names)) == len(names)
+    assert all(len({f.name for f in w.figures}) == len(w.figures) for w in workloads.ALL)
+
+
+def test_a_broker_that_grows_is_found() -> None:
+    faults = judge([sample(mib) for mib in (90, 100, 100, 100, 104, 104, 110, 110)])
+
+    assert faults == ["memory grew from 100 MiB in the second quarter to 110 MiB"]
+
+
+def test_a_broker_that_leaves_its_budget_is_found() -> None:
+    assert judge([sample(mib) for mib in (100, 500, 100, 100)]) == [
+        "memory reached 500 MiB, the budget is 484 MiB",
+    ]
+
+
+def test_a_steady_broker_has_no_faults() -> None:
+    assert judge([sample(300)] * 8) == []
+
+
+def test_a_picture_rises_with_its_numbers() -> None:
+    assert picture("RSS", [0.0, 50.0, 100.0]) == "RSS: 0.0 to 100.0\n▁▅█"
+
+
+def test_a_picture_of_many_numbers_shows_the_worst_of_each_column() -> None:
+    numbers = [1.0] * 960
+    numbers[955] = 8.0
+
+    assert picture("p99", numbers).splitlines()[1] == "▂" * 95 + "█"
+
+
+def test_a_process_has_memory_and_has_used_time() -> None:
+    assert memory_mib(os.getpid()) > 1
+    assert usage(os.getpid()).cpu_s > 0
