@@ -79,7 +79,7 @@ def test_the_controller_is_told_where_it_is_a_broker() -> None:
 
 def test_live_replicas_are_in_sync_and_dead_ones_offline() -> None:
     placed = topology(node(1), node(2, FENCED), node(3)).place(partition(1, 1, 2, 3, 4))
-    assert (placed.leader_id, placed.leader_epoch, placed.error_code) == (1, 5, 0)
+    assert (placed.leader_id, placed.error_code) == (1, 0)
     assert placed.replicas == [1, 2, 3, 4]
     assert placed.in_sync == [1, 3]
     assert placed.offline == [2, 4]
@@ -95,16 +95,16 @@ def test_a_dead_leader_is_not_told() -> None:
 def test_a_leader_without_the_listener_is_an_error_of_its_own_since_version_6() -> None:
     placed = topology(node(1, ACTIVE, "INTERNAL"), node(2)).place(partition(1, 1, 2))
     assert (placed.leader_id, placed.error_code, placed.in_sync) == (-1, NO_LISTENER, [1, 2])
-    assert describe_partition(6, 0, placed).error_code == NO_LISTENER
-    assert describe_partition(5, 0, placed).error_code == UNAVAILABLE
+    assert describe_partition(6, 0, 5, placed).error_code == NO_LISTENER
+    assert describe_partition(5, 0, 5, placed).error_code == UNAVAILABLE
 
 
 def test_version_0_names_no_node_that_it_does_not_list() -> None:
     placed = topology(node(1), node(2, FENCED)).place(partition(1, 1, 2))
-    old = describe_partition(0, 0, placed)
+    old = describe_partition(0, 0, 5, placed)
     assert (old.replica_nodes, old.isr_nodes) == ([1], [1])
     assert old.error_code == errors.ReplicaNotAvailable.code
-    new = describe_partition(1, 0, placed)
+    new = describe_partition(1, 0, 5, placed)
     assert (new.replica_nodes, new.error_code) == ([1, 2], 0)
 
 

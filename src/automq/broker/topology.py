@@ -28,13 +28,12 @@ class Endpoint:
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedPartition:
-    """One partition as a client sees it. `leader_id` is -1 when no leader can be reached; then
-    `error_code` says why.
+class Placement:
+    """Where a partition is, as a client sees it. `leader_id` is -1 when no leader can be reached;
+    then `error_code` says why. The lists are shared by many partitions: nobody changes them.
     """
 
     leader_id: int
-    leader_epoch: int
     replicas: list[int]
     in_sync: list[int]
     offline: list[int]
@@ -47,6 +46,7 @@ class Topology:
     def __init__(self, cluster: ClusterImage, listener: str) -> None:
         self.cluster = cluster
         self._live: set[int] = set()
+        self._placements: dict[tuple[int, ...], Placement] = {}
         self.endpoints: dict[int, Endpoint] = {}
         for node in cluster.live_nodes():
             self._live.add(node.node_id)
@@ -72,16 +72,22 @@ class Topology:
             if node_id not in self._live and reached is not None:
                 yield endpoint(node, reached)
 
-    def place(self, partition: Partition) -> PlacedPartition:
+    def place(self, partition: Partition) -> Placement:
         """How a partition looks. The error is LEADER_NOT_AVAILABLE or LISTENER_NOT_FOUND."""
-        code, leader = errors.NONE, partition.leader
+        # Thousands of partitions have a handful of placements.
+        key = (partition.leader, *partition.replicas)
+        placement = self._placements.get(key)
+        if placement is None:
+            placement = self._placements[key] = self._place(partition.leader, partition.replicas)
+        return placement
+
+    def _place(self, leader: int, replicas: list[int]) -> Placement:
+        code = errors.NONE
         if leader not in self.endpoints:
             missing = errors.ListenerNotFound if leader in self._live else errors.LeaderNotAvailable
             code, leader = missing.code, NO_LEADER
-        replicas = partition.replicas
-        return PlacedPartition(
+        return Placement(
             leader_id=leader,
-            leader_epoch=partition.leader_epoch,
             replicas=replicas,
             in_sync=[node_id for node_id in replicas if node_id in self._live],
             offline=[node_id for node_id in replicas if node_id not in self.endpoints],

@@ -125,7 +125,7 @@ class Page:
                 DescribeTopicPartitionsResponsePartition(
                     partition_index=index,
                     leader_id=placed.leader_id,
-                    leader_epoch=placed.leader_epoch,
+                    leader_epoch=partition.leader_epoch,
                     replica_nodes=placed.replicas,
                     isr_nodes=placed.in_sync,
                     eligible_leader_replicas=[],

@@ -7,7 +7,7 @@ import asyncio
 from automq.broker.authorized import CLUSTER_OPERATIONS, TOPIC_OPERATIONS
 from automq.broker.dispatch import Call, handles
 from automq.broker.internal_topics import is_internal
-from automq.broker.topology import PlacedPartition, Topology, cluster_id_text, why_missing
+from automq.broker.topology import Placement, Topology, cluster_id_text, why_missing
 from automq.config import keys
 from automq.metadata.records.topics import TopicCreated
 from automq.protocol import errors
@@ -133,20 +133,20 @@ def describe_topic(version: int, topology: Topology, topic: TopicCreated) -> Met
         topic_id=topic.topic_id,
         is_internal=is_internal(topic.name),
         partitions=[
-            describe_partition(version, index, topology.place(row))
+            describe_partition(version, index, row.leader_epoch, topology.place(row))
             for index, row in enumerate(rows)
         ],
     )
 
 
 def describe_partition(
-    version: int, index: int, placed: PlacedPartition
+    version: int, index: int, leader_epoch: int, placed: Placement
 ) -> MetadataResponsePartition:
     row = MetadataResponsePartition(
         error_code=placed.error_code,
         partition_index=index,
         leader_id=placed.leader_id,
-        leader_epoch=placed.leader_epoch,
+        leader_epoch=leader_epoch,
         replica_nodes=placed.replicas,
         isr_nodes=placed.in_sync,
         offline_replicas=placed.offline,
