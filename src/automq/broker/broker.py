@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-ALL_IN_SYNC = -1
 
 
 @dataclass(slots=True)
@@ -152,22 +151,6 @@ class Broker:
             self.partitions.close(partition)
 
     # -- what handlers ask
-
-    def check_in_sync(self, partition: Partition, acks: int) -> None:
-        """Whether the placement list is long enough for `min.insync.replicas`.
-
-        Compared with the list, not with the living: the data is safe without them, and a produce is
-        refused only where it could never have been accepted (HAZARDS 19). Raises NotEnoughReplicas.
-        """
-        wanted = partition.config.min_insync_replicas
-        if acks != ALL_IN_SYNC or wanted <= 1:
-            return
-        row = self.cluster.partition(partition.topic_id, partition.index)
-        listed = 0 if row is None else len(row.replicas)
-        if listed < wanted:
-            raise errors.NotEnoughReplicas(
-                f"{partition}: min.insync.replicas is {wanted}, replicas are {listed}"
-            )
 
     def committed(self, stream_ids: Sequence[int], verdicts: Sequence[Verdict]) -> None:
         """An upload was committed; a stream that is fenced is not led here any more."""

@@ -121,7 +121,6 @@ def start(
         partition = call.broker.partitions.leader_of(
             topic.topic_id, topic.name, data.index, by_id=call.version >= FIRST_TOPIC_ID_VERSION
         )
-        call.broker.check_in_sync(partition, call.request.acks)
         check_size(call)
         records = data.records if data.records is not None else Buf(b"")
         partition.append_produced(records, done, produce_version=call.version)
