@@ -16,6 +16,7 @@ from automq.node.lock import locked
 from automq.node.parts import NodeParts, assemble
 from automq.node.places import Places, real_places
 from automq.objectstore import BadUri, StoreError
+from automq.protocol import errors
 from automq.stream.wal import Wal, WalError
 from automq.world import World, system_world
 from automq.world.waiting import called
@@ -77,6 +78,8 @@ def told(error: BaseException) -> BaseException:
         return error
     if isinstance(error, Deposed):
         return NodeFailure(f"another controller has taken over: {error}")
+    if isinstance(error, errors.StaleBrokerEpoch):
+        return NodeFailure(f"this node was fenced: {error}")
     if isinstance(error, (DamagedLog, UnknownRecord)):
         return NodeFailure(f"the metadata log cannot be used: {error}")
     if isinstance(error, (WalError, StoreError, BadUri, OSError)):
