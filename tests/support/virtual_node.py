@@ -14,6 +14,8 @@ from typing import Any
 
 from automq.broker.broker import Broker
 from automq.broker.connection import Connection
+from automq.broker.listener import Acceptor
+from automq.config.listeners import Listener
 from automq.config.node_config import NodeConfig
 from automq.controller.topics import TopicWish
 from automq.node.parts import NodeParts, assemble
@@ -75,8 +77,10 @@ class MemoryTransport(asyncio.Transport):
 class VirtualClient:
     """One client: sends requests of any version, reads (or does not read) the answers."""
 
-    def __init__(self, node: "VirtualNode", host: str, *, name: str = "me") -> None:
-        connection = node.parts.acceptor.admit(node.config.listeners[0], host)
+    def __init__(
+        self, acceptor: Acceptor, listener: Listener, host: str = "127.0.0.1", *, name: str = "me"
+    ) -> None:
+        connection = acceptor.admit(listener, host)
         if connection is None:
             raise Closed
         self.connection: Connection = connection
@@ -199,7 +203,7 @@ class VirtualNode:
 
     def client(self, host: str = "127.0.0.1") -> VirtualClient:
         """A new connection. Raises Closed if it is refused."""
-        client = VirtualClient(self, host)
+        client = VirtualClient(self.parts.acceptor, self.config.listeners[0], host)
         self.clients.append(client)
         return client
 
