@@ -14,9 +14,7 @@ FOREVER = Sizes(upload_bytes=1 << 30, interval_ms=10**9)
 def append_later(node: StorageNode, stream: Stream, numbers: range, acked: list[int]) -> None:
     """Append and note what is acknowledged, without waiting for it."""
     for number in numbers:
-        node.engine.append(
-            stream, batch(b"%d" % number), lambda number=number: acked.append(number)
-        )
+        node.engine.append(stream, batch(b"%d" % number), partial(acked.append, number))
 
 
 async def fill_up(node: StorageNode, machine: Machine) -> tuple[Stream, list[int]]:
