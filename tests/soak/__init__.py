@@ -1,0 +1,1 @@
+"""Tests that last: memory under load."""
