@@ -28,6 +28,19 @@ def kill_again_and_again(server: Server, kills: int, seed: int) -> None:
         server.start()
 
 
+def kill_starts(server: Server, kills: int, seed: int) -> None:
+    """Kill it while it starts as well: recovery is begun again and again, and ends some time."""
+    chance = random.Random(seed)
+    for _ in range(kills):
+        time.sleep(chance.uniform(0.3, 1.0))
+        server.kill()
+        for _ in range(chance.randrange(4)):
+            server.launch()
+            time.sleep(chance.uniform(0.1, 0.8))
+            server.kill()
+        server.start()
+
+
 def crash_run(
     directory: Path,
     *,
@@ -63,6 +76,17 @@ def test_twenty_kills_lose_nothing_acknowledged(
     tmp_path: Path, settings: tuple[str, ...], value_bytes: int
 ) -> None:
     crash_run(tmp_path, kills=20, seed=20, settings=settings, value_bytes=value_bytes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", [31, 32])
+def test_starts_that_are_killed_lose_nothing_acknowledged(tmp_path: Path, seed: int) -> None:
+    with running(tmp_path, *SMALL_SNAPSHOTS) as server:
+        load = Load(server, per_s=500)
+        kill_starts(server, kills=20, seed=seed)
+        load.finish()
+        assert server.stop() == 0
 
 
 @pytest.mark.long

@@ -15,6 +15,7 @@ from support.server import Server, running
 
 MIB = 1 << 20
 PARTITIONS = 4
+READ_BEFORE_BEGINNING_AGAIN = 300_000
 SOAK_MINUTES = float(os.environ.get("AUTOMQ_SOAK_MINUTES", "2"))
 IDLE_RSS_MIB_MAX = 60
 """The promise is 80. Measured in November 2026: 40, of which 24 are its own (Python 3.11)."""
@@ -55,7 +56,7 @@ def test_an_idle_server_with_topics_and_clients_is_small(tmp_path: Path) -> None
 
 
 class FullSpeed:
-    """One producer that never waits, and one reader behind it."""
+    """One producer that never waits, a reader behind it, and one that begins again and again."""
 
     def __init__(self, bootstrap: str) -> None:
         self._bootstrap = bootstrap
@@ -63,7 +64,11 @@ class FullSpeed:
         self.acknowledged = 0
         self.read = 0
         self.failed: list[str] = []
-        self._threads = [threading.Thread(target=work) for work in (self._produce, self._consume)]
+        self._threads = [
+            threading.Thread(target=self._produce),
+            threading.Thread(target=self._consume, args=(2**62,)),
+            threading.Thread(target=self._consume, args=(READ_BEFORE_BEGINNING_AGAIN,)),
+        ]
         for thread in self._threads:
             thread.start()
 
@@ -98,7 +103,8 @@ class FullSpeed:
                 producer.poll(0)
         assert producer.flush(60) == 0
 
-    def _consume(self) -> None:
+    def _consume(self, records_max: int) -> None:
+        """Read on and on, from the start again after every `records_max`."""
         reader = Consumer(
             {
                 "bootstrap.servers": self._bootstrap,
@@ -108,8 +114,11 @@ class FullSpeed:
                 "queued.max.messages.kbytes": 32 * 1024,
             }
         )
-        reader.assign([TopicPartition("t", index, 0) for index in range(PARTITIONS)])
+        begun_at = -(2**63)
         while not self._ending.is_set():
+            if self.read - begun_at >= records_max:
+                reader.assign([TopicPartition("t", index, 0) for index in range(PARTITIONS)])
+                begun_at = self.read
             self.read += len(reader.consume(1000, 0.2))
         reader.close()
 

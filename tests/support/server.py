@@ -47,6 +47,13 @@ class Server:
 
     def start(self, *settings: str) -> "Server":
         """Start it and wait until it says that it is ready."""
+        seen = self.log_path.stat().st_size if self.log_path.exists() else 0
+        self.launch(*settings)
+        self._wait_until_ready(seen)
+        return self
+
+    def launch(self, *settings: str) -> None:
+        """Begin to start it; what becomes of that is not waited for."""
         self.directory.mkdir(parents=True, exist_ok=True)
         options = [
             f"automq.data.dir={self.directory / 'data'}",
@@ -57,11 +64,8 @@ class Server:
         command = [sys.executable, "-m", "automq", "server"]
         for option in options:
             command += ["--set", option]
-        seen = self.log_path.stat().st_size if self.log_path.exists() else 0
         with self.log_path.open("ab") as log:
             self.process = subprocess.Popen(command, stderr=log, env=dict(os.environ))
-        self._wait_until_ready(seen)
-        return self
 
     def stop(self) -> int:
         """End it as an operator does (SIGTERM); its exit status."""
