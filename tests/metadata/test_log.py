@@ -264,6 +264,22 @@ async def test_a_refused_command_stores_nothing(register: SteadyRegister, world:
         assert state.position == before
 
 
+async def test_a_refusal_waits_until_what_it_rests_on_is_stored(
+    register: SteadyRegister, world: World
+) -> None:
+    def refuse(image: Image) -> Decision[None]:
+        raise ValueError(f"a is {image.cluster.features['a']}")
+
+    async with serving(register, world) as state, asyncio.TaskGroup() as group:
+        heard: list[StoredEntry] = []
+        state.on_stored(heard.append)
+        group.create_task(set_level(state, "a", 1))
+        await asyncio.sleep(0)
+        with pytest.raises(ValueError, match="a is 1"):
+            await state.run(refuse)
+        assert len(heard) == 1
+
+
 async def test_commands_together_are_one_entry_even_if_the_last_is_refused(
     register: SteadyRegister, world: World
 ) -> None:

@@ -171,8 +171,7 @@ class MetadataState:
             try:
                 decision = command(self.image)
             except Exception as why:
-                if not replies:
-                    raise
+                # A refusal is an answer as well: it leaves when what it rests on is stored.
                 refusal = why
                 break
             batch = self._take(decision.records, fresh=not replies) or batch
