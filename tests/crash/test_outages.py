@@ -4,7 +4,6 @@ import os
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -132,16 +131,32 @@ def test_a_store_that_cannot_be_written_holds_producers_back_and_loses_nothing(
         assert server.stop() == 0
 
 
+@pytest.mark.long
+def test_large_batches_fill_a_small_wal_during_an_outage_and_none_is_lost(tmp_path: Path) -> None:
+    """Each segment wastes what the next batch does not fit into: the disk holds fewer of them."""
+    sizes = ("automq.wal.capacity.bytes=16777216", "automq.upload.bytes=8388608")
+    settings = (*SMALL_SEGMENTS, *sizes, *NO_UPLOADS)
+    with running(tmp_path, *settings) as server:
+        load = Load(server, per_s=10, value_bytes=700_000)
+        until(lambda: load.ledger.count > 20, "producers go on")
+        with unwritable(tmp_path / "data" / "store"):
+            is_held_back(load)
+        before = load.ledger.count
+        until(lambda: load.ledger.count > before + 20, "producers go on")
+        load.finish()
+        assert server.stop() == 0
+
+
+@pytest.mark.long
 def test_a_kill_during_an_outage_of_the_store_loses_nothing(tmp_path: Path) -> None:
     settings = ("automq.upload.interval.ms=200", "automq.log.cache.bytes=4194304")
-    with running(tmp_path, *settings) as server, ThreadPoolExecutor(1) as aside:
+    with running(tmp_path, *settings) as server:
         load = Load(server, per_s=200, value_bytes=5_000)
         progresses(load)
         with unwritable(tmp_path / "data" / "store"):
             is_held_back(load)
             server.kill()
-        starting = aside.submit(server.start)
-        starting.result()
+        server.start()
         progresses(load)
         load.finish()
         assert server.stop() == 0

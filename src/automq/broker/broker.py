@@ -33,7 +33,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-
 @dataclass(slots=True)
 class BrokerMetrics:
     """Plain counters; telemetry reads them when it is asked."""
