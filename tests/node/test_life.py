@@ -17,7 +17,7 @@ from automq.node.run import STOP_S, first_of, serve, told
 from automq.objectstore.simulated import Effect, Fault
 from automq.protocol.messages.metadata_request import MetadataRequest, MetadataRequestTopic
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
-from support.storage import InlineExecutor, Machine
+from support.storage import Machine
 from support.virtual_node import VirtualClient
 from support.virtual_time import virtual
 
@@ -72,7 +72,6 @@ class Life:
 
 
 def begin(machine: Machine) -> Life:
-    asyncio.get_running_loop().set_default_executor(InlineExecutor(1))
     door, stopping = Door(), asyncio.Event()
     places = Places(machine.store, machine.store, machine.disk, [door])
     life = serve(

@@ -7,8 +7,7 @@ the twins of disk and store.
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -42,18 +41,6 @@ NODE_ID = 1
 FILLER_STREAM = 1 << 40
 GENESIS = [ClusterCreated(CLUSTER, 1, 4096)]
 CONFIG = NodeConfig.load(overrides=["automq.data.dir=/nowhere"])
-
-
-class InlineExecutor(ThreadPoolExecutor):
-    """Runs work where it is asked for, so that virtual time has no threads to race with."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> "Future[Any]":
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except BaseException as error:
-            done.set_exception(error)
-        return done
 
 
 @dataclass(frozen=True)
@@ -197,7 +184,6 @@ async def running(
     `clean`: it ends by uploading all and closing, instead.
     """
     sizes = sizes or Sizes()
-    asyncio.get_running_loop().set_default_executor(InlineExecutor(1))
     wal_id = -1
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -23,7 +23,7 @@ from automq.node.places import Places
 from automq.protocol.apis import APIS
 from automq.protocol.codec import decode, encode_request, response_header_version
 from support.raw_client import Closed
-from support.storage import InlineExecutor, Machine
+from support.storage import Machine
 
 HIGH_WATER_BYTES = 64 * 1024
 ANSWER_S = 3600.0
@@ -222,7 +222,6 @@ class Died(Exception):
 @asynccontextmanager
 async def virtual_node(machine: Machine, *settings: str) -> AsyncIterator[VirtualNode]:
     """One life of a node for the time of a `with` block, which ends as a power cut does."""
-    asyncio.get_running_loop().set_default_executor(InlineExecutor(1))
     config = NodeConfig.load(overrides=["automq.data.dir=/nowhere", *settings])
     places = Places(store=machine.store, metadata_store=machine.store, wals=machine.disk, doors=())
     wal_id = -1

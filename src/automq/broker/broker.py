@@ -66,6 +66,7 @@ class Broker:
     auto_topics: AutoTopics = field(init=False)
 
     def __post_init__(self) -> None:
+        self.partitions.on_closed = self._resign
         self.auto_topics = AutoTopics(
             controller=self.controller,
             config=self.config,
@@ -92,8 +93,6 @@ class Broker:
         for partition in self.partitions:
             if partition.topic_id == topic_id:
                 self.partitions.drop(partition)
-                if name == OFFSETS_TOPIC:
-                    self.groups.resign(partition.index)
         self.background.spawn("forget offsets", self._forget_offsets(topic_id, name))
 
     async def _forget_offsets(self, topic_id: "TopicId", name: str) -> None:
@@ -109,8 +108,6 @@ class Broker:
         leads = known is not None and row is not None and row.leader == self.node_id
         if here is not None and not (leads and row and here.leader_epoch == row.leader_epoch):
             self.partitions.close(here)
-            if here.topic == OFFSETS_TOPIC:
-                self.groups.resign(index, leader_epoch=None if row is None else row.leader_epoch)
             here = None
         if not leads or here is not None:
             return
@@ -128,6 +125,11 @@ class Broker:
                 log=PartitionLog(partition),
             )
 
+    def _resign(self, partition: Partition) -> None:
+        """Its groups have no coordinator here any more: moved, deleted, fenced or damaged."""
+        if partition.topic == OFFSETS_TOPIC:
+            self.groups.resign(partition.index, leader_epoch=partition.leader_epoch)
+
     async def keep_retention(self, interval_ms: int) -> None:
         """Look for what has expired, every `log.retention.check.interval.ms`, until cancelled."""
         while True:
@@ -143,8 +145,7 @@ class Broker:
     async def stop(self) -> None:
         """Lead nothing any more: coordinators resign, partitions remember, appends end."""
         for partition in self.partitions:
-            if partition.topic == OFFSETS_TOPIC:
-                self.groups.resign(partition.index)
+            self._resign(partition)
         await self.partitions.close_cleanly()
         for partition in self.partitions:
             self.partitions.close(partition)

@@ -61,6 +61,8 @@ class Partitions:
         self._by_stream: dict[int, Partition] = {}
         self._ranges: dict[int, int] = {}
         self._loads = asyncio.Semaphore(LOADS_AT_ONCE)
+        self.on_closed: Callable[[Partition], None] = lambda partition: None
+        """Told once of each partition that is not led here any more, for whatever reason."""
         self.opening = 0
         """How many partitions are not ready yet."""
         self._damaged: dict[tuple[bytes, int], str] = {}
@@ -141,6 +143,7 @@ class Partitions:
 
         Closing it again does nothing, also when it is open here again at another epoch.
         """
+        was_open = partition.data.is_open
         self._engine.close(partition.data)
         if partition.state is not None:
             self._engine.close(partition.state)
@@ -151,6 +154,8 @@ class Partitions:
             self._ranges.pop(partition.data.stream_id, None)
         partition.wake_readers(2**62)
         partition.become_ready()
+        if was_open:
+            self.on_closed(partition)
 
     def close_stream(self, stream_id: int) -> None:
         """Close the partition of a data stream that is open elsewhere now."""
