@@ -13,6 +13,13 @@ from support.server import Server, running
 
 UPLOADING_ALWAYS = ("automq.upload.interval.ms=100",)
 SMALL_SNAPSHOTS = ("automq.metadata.snapshot.entries=10", *UPLOADING_ALWAYS)
+LITTLE_IS_KEPT = (
+    "log.retention.check.interval.ms=300",
+    "log.segment.bytes=1048576",
+    "log.retention.bytes=2097152",
+    "automq.object.retention.grace.ms=0",
+    *UPLOADING_ALWAYS,
+)
 SMALL_WAL = (
     "automq.wal.segment.bytes=1048576",
     "automq.wal.capacity.bytes=16777216",
@@ -76,6 +83,17 @@ def test_twenty_kills_lose_nothing_acknowledged(
     tmp_path: Path, settings: tuple[str, ...], value_bytes: int
 ) -> None:
     crash_run(tmp_path, kills=20, seed=20, settings=settings, value_bytes=value_bytes)
+
+
+@pytest.mark.long
+@pytest.mark.timeout(600)
+def test_kills_while_retention_deletes_lose_nothing_that_is_kept(tmp_path: Path) -> None:
+    with running(tmp_path, *LITTLE_IS_KEPT) as server:
+        load = Load(server, per_s=500, value_bytes=2_000)
+        kill_again_and_again(server, kills=20, seed=23)
+        load.finish()
+        assert server.log.count("(retention)") > 20
+        assert server.stop() == 0
 
 
 @pytest.mark.long
