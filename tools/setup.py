@@ -66,7 +66,7 @@ def install_packages() -> None:
 
 def build_native() -> None:
     say("building the native core (a few minutes the first time)")
-    environment = {**os.environ, "VIRTUAL_ENV": str(VENV)}
+    environment = {**os.environ, "VIRTUAL_ENV": str(VENV), "PIP_QUIET": "1"}
     maturin = VENV / "bin" / "maturin"
     run([maturin, "develop", "--release", "--locked", "-q"], environment)
 
