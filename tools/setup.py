@@ -61,7 +61,7 @@ def once(name: str, key: str, work: Callable[[], None]) -> None:
 
 def install_packages() -> None:
     say("installing the locked packages")
-    run([PYTHON, "-m", "pip", "install", "-q", "--require-hashes", "-r", LOCK])
+    run([PYTHON, "-m", "pip", "install", "-q", "--no-deps", "--require-hashes", "-r", LOCK])
 
 
 def build_native() -> None:
