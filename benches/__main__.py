@@ -11,7 +11,7 @@ from pathlib import Path
 
 import apache_kafka
 from benches import RESULTS, ROOT, load, machine, table, workloads
-from benches.brokers import BrokerFailed, Stand
+from benches.brokers import BrokerFailed, Kind, Stand
 from benches.figures import FULL, QUICK, Effort, Workload
 
 FREE_BYTES_MIN = 25e9
@@ -43,7 +43,8 @@ def main() -> None:
     stem = RESULTS / name_of(here, args.only, is_quick=args.quick)
     try:
         for workload in sorted(chosen, key=lambda workload: workload.is_warm):
-            measure(workload, stand, effort, results, rounds=args.rounds)
+            kinds = tuple(kind for kind in workload.kinds if kind in args.brokers)
+            measure(replace(workload, kinds=kinds), stand, effort, results, rounds=args.rounds)
             write(stem, results, chosen, here, effort)
     except (load.LoadFailed, BrokerFailed, apache_kafka.Unavailable, TooFull) as failure:
         sys.exit(f"benches: {failure}")
@@ -63,7 +64,7 @@ def measure(
             settle(stand)
             workload.measure(stand, kind, effort.warming_up())
     for number in range(rounds):
-        turn = number % len(workload.kinds)
+        turn = number % max(1, len(workload.kinds))
         for kind in (*workload.kinds[turn:], *workload.kinds[:turn]):
             settle(stand)
             started_s = time.monotonic()
@@ -120,7 +121,8 @@ def sized(effort: Effort, args: argparse.Namespace) -> Effort:
 def name_of(here: machine.Machine, only: str, *, is_quick: bool) -> str:
     """The file name of the results: they are sorted by time, and say what is not complete."""
     minute = here.date[:16].replace("T", "-").replace(":", "")
-    parts = [minute, here.commit.replace("+", "-changed"), only.replace(",", "-")]
+    what = "some" if "," in only else only
+    parts = [minute, here.commit.replace("+", "-changed"), what]
     return "-".join(part for part in (*parts, "quick" if is_quick else "") if part)
 
 
@@ -131,6 +133,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help=f"of a measurement ({FULL.seconds:g})")
     parser.add_argument("--warm-up-s", type=float, help=f"before the rounds ({FULL.warm_up_s:g})")
     parser.add_argument("--quick", action="store_true", help="small and short: does it run?")
+    parser.add_argument(
+        "--brokers", nargs="+", type=Kind, default=list(Kind), help="automq kafka kafka-sync"
+    )
     parser.add_argument("--slow", action="store_true", help="with partitions-6000")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     parser.add_argument(

@@ -101,7 +101,8 @@ def run_consume(args: argparse.Namespace) -> dict[str, float]:
 def _read(consumer: Consumer, count: int) -> int:
     read = 0
     while read < count:
-        messages = consumer.consume(CALL_RECORDS, STALL_S)
+        # It waits until it has as many as asked for.
+        messages = consumer.consume(min(CALL_RECORDS, count - read), STALL_S)
         if not messages:
             sys.exit(f"no message for {STALL_S} s after {read} of {count}")
         for message in messages:

@@ -59,6 +59,7 @@ def from_store(stand: Stand, kind: Kind, effort: Effort) -> Numbers:
         records = steps.produce_backlog(broker, name, effort.backlog_gb * steps.GB)
         broker.stop()
         broker.start()
+        steps.check_records(broker, name, records)
         report, cpu_s = steps.cpu_of(broker, lambda: natively(broker, name, passes=1, seconds=3600))
     if report["records"] != records:
         raise load.LoadFailed(f"{records} records were stored, {report['records']:.0f} read")

@@ -47,6 +47,17 @@ impl Topic {
         Ok(starts.into_iter().zip(ends).collect())
     }
 
+    /// The same, as soon as all partitions answer: a leader may be known before it knows itself.
+    pub fn offsets_when_ready(&self) -> Result<Vec<(i64, i64)>> {
+        let ends_ns = now_ns() + to_ns(LEADERS_TIMEOUT_S);
+        loop {
+            match self.offsets() {
+                Err(_) if now_ns() < ends_ns => sleep(POLL),
+                decided => return decided,
+            }
+        }
+    }
+
     /// Create it. Fails if it is there already.
     pub fn create(&self, connection: &mut Connection, configs: &[(&str, &str)]) -> Result<()> {
         let request = create_topic(&self.name, self.partitions, configs);
@@ -70,8 +81,7 @@ impl Topic {
     }
 }
 
-/// `--partitions 6 --configs a=b,c=d`: returns when all partitions answer. A leader may be known
-/// before it knows itself.
+/// `--partitions 6 --configs a=b,c=d`: returns when all partitions answer.
 pub fn create(args: &Args) -> Result<Report> {
     let topic = Topic::of(args)?;
     let text = args.or("configs", String::new())?;
@@ -79,13 +89,7 @@ pub fn create(args: &Args) -> Result<Report> {
     let mut connection = Connection::blocking(&topic.bootstrap)?;
     topic.create(&mut connection, &configs)?;
     topic.wait_for_leaders(&mut connection)?;
-    let ends_ns = now_ns() + to_ns(LEADERS_TIMEOUT_S);
-    while let Err(failure) = topic.offsets() {
-        if now_ns() > ends_ns {
-            return Err(failure);
-        }
-        sleep(POLL);
-    }
+    topic.offsets_when_ready()?;
     Ok(Report::new().count("partitions", topic.partitions as u64))
 }
 
@@ -99,7 +103,12 @@ pub fn delete(args: &Args) -> Result<Report> {
     }
 }
 
+/// Waits until all partitions answer.
 pub fn offsets(args: &Args) -> Result<Report> {
-    let records = Topic::of(args)?.offsets()?.iter().map(|(start, end)| (end - start) as u64).sum();
+    let records = Topic::of(args)?
+        .offsets_when_ready()?
+        .iter()
+        .map(|(start, end)| (end - start) as u64)
+        .sum();
     Ok(Report::new().count("records", records))
 }

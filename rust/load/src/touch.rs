@@ -12,7 +12,8 @@ use crate::records::noise_batch;
 use crate::report::Report;
 use crate::requests::{produce, produced};
 
-const RETRY: Duration = Duration::from_millis(2);
+/// Long enough that asking again does not hold up the broker that is still at it.
+const RETRY: Duration = Duration::from_millis(10);
 const TIMEOUT_S: f64 = 300.0;
 const RECORD_BYTES: usize = 100;
 const PARTITIONS_PER_REQUEST: usize = 200;
@@ -36,21 +37,25 @@ pub fn run(args: &Args) -> Result<Report> {
     topics.iter().try_for_each(|topic| topic.create(&mut connection, &[]))?;
     topics.iter().try_for_each(|topic| topic.wait_for_leaders(&mut connection))?;
     let created_ns = now_ns();
+    let mut attempts = 0;
     for topic in &topics {
-        produce_to_each(topic, &mut connection)?;
+        attempts += produce_to_each(topic, &mut connection)?;
     }
     Ok(Report::new()
         .count("partitions", u64::from(count) * first.partitions as u64)
+        .count("attempts", attempts)
         .number("created_s", seconds(created_ns - started_ns))
         .number("seconds", seconds(now_ns() - started_ns)))
 }
 
-/// One record to every partition, again to those that are not ready yet.
-fn produce_to_each(topic: &Topic, connection: &mut Connection) -> Result<()> {
+/// One record to every partition, again to those that are not ready yet; how often that took.
+fn produce_to_each(topic: &Topic, connection: &mut Connection) -> Result<u64> {
     let batch = noise_batch(1, RECORD_BYTES, 1)?;
     let ends_ns = now_ns() + to_ns(TIMEOUT_S);
     let mut left: Vec<i32> = (0..topic.partitions).collect();
+    let mut attempts = 0;
     while !left.is_empty() {
+        attempts += 1;
         if now_ns() > ends_ns {
             return Err(Failure::new(format!("{} partitions never accept", left.len())));
         }
@@ -63,7 +68,7 @@ fn produce_to_each(topic: &Topic, connection: &mut Connection) -> Result<()> {
             sleep(RETRY);
         }
     }
-    Ok(())
+    Ok(attempts)
 }
 
 /// The partitions that were not ready. Fails at any other error code.
