@@ -66,11 +66,13 @@ class Dispatcher:
     async def _run(self, api: Api, call: Call[Any]) -> None:
         assert api.handler is not None
         try:
-            answer(call, await api.handler(call))
+            response = await api.handler(call)
         except errors.KafkaError as error:
             self._answer_error(api, call, error)
         except Exception as error:
             self._answer_unexpected(api, call, error)
+        else:
+            answer(call, response)
 
     def _answer_unexpected(self, api: Api, call: Call[Any], error: Exception) -> None:
         log.exception("%s v%d failed", api.name, call.version)
