@@ -1,4 +1,4 @@
-"""Programs of other languages, built once; each test has a broker process of its own module."""
+"""Programs of other languages, built once, and brokers for them to talk to."""
 
 import hashlib
 import os
@@ -77,8 +77,15 @@ def program(request: pytest.FixtureRequest) -> Program:
 
 @pytest.fixture(scope="module")
 def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Broker]:
-    """A broker that tests may stop, kill and start again."""
+    """A broker that all tests of a module share."""
     with running_broker(tmp_path_factory.mktemp("broker")) as started:
+        yield started
+
+
+@pytest.fixture
+def own_broker(tmp_path: Path) -> Iterator[Broker]:
+    """A broker that the test may stop, kill and start again."""
+    with running_broker(tmp_path) as started:
         yield started
 
 

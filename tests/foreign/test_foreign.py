@@ -22,17 +22,17 @@ def test_a_scenario_succeeds(program: Program, broker: Broker, name: str, scenar
 
 
 def test_nothing_acknowledged_is_lost_when_the_broker_restarts(
-    program: Program, broker: Broker, name: str
+    program: Program, own_broker: Broker, name: str
 ) -> None:
-    process = program.start(broker.bootstrap, "restart", name)
+    process = program.start(own_broker.bootstrap, "restart", name)
     try:
         assert process.stdout is not None
         wait_for_records(process.stdout)
-        assert broker.stop() == 0
-        broker.start()
+        assert own_broker.stop() == 0
+        own_broker.start()
         wait_for_records(process.stdout)
-        broker.kill()
-        broker.start()
+        own_broker.kill()
+        own_broker.start()
         wait_for_records(process.stdout)
     finally:
         output = ended(process)
