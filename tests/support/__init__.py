@@ -1,1 +1,1 @@
-"""What several tests share: a real broker process, free ports, Apache's tools."""
+"""What several tests share: brokers as processes and inside the test, logs in memory, time."""
