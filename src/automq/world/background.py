@@ -20,7 +20,13 @@ class Background:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         """Run `work` until it ends or the group does."""
-        self._tasks.create_task(self._run(name, work), name=name)
+        running = self._run(name, work)
+        try:
+            self._tasks.create_task(running, name=name)
+        except RuntimeError:
+            # The group is ending, and the node with it: what comes now is not begun.
+            running.close()
+            work.close()
 
     async def _run(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         try:

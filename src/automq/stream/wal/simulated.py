@@ -112,6 +112,12 @@ class SimulatedDisk:
         if platter.owner is not None:
             platter.owner._die()
 
+    def detach(self, wal_id: int) -> None:
+        """The disk goes to another machine: who has this WAL open learns it at its next sync."""
+        owner = self._platters[wal_id].owner
+        if owner is not None:
+            owner._detach()
+
     def damage(self, wal_id: int, position: int) -> None:
         """The record at `position` can no longer be read as it was written."""
         for entry in self._platters[wal_id].entries:
@@ -153,6 +159,7 @@ class SimulatedWal:
         self._failure: WalFailure | None = None
         self._full: WalFull | None = None
         self._closing = False
+        self._detached = False
         self._ended = asyncio.Event()
         self._on_durable: Callable[[int], None] | None = None
         self._on_failure: Callable[[WalFailure], None] | None = None
@@ -304,7 +311,7 @@ class SimulatedWal:
 
     def _synced(self, end: int, count: int, took_us: int) -> None:
         self._timer = None
-        if self._disk.failing:
+        if self._disk.failing or self._detached:
             self._fail("fdatasync", EIO, "Input/output error of simulated disk")
             return
         for entry in reversed(self._platter.entries):
@@ -341,6 +348,13 @@ class SimulatedWal:
             self._closing = True
             self._platter.lose_unsynced(self._disk.chance)
             self._let_go()
+
+    def _detach(self) -> None:
+        """Of what is under way chance decides; what comes later is written nowhere."""
+        self._platter.lose_unsynced(self._disk.chance)
+        self._platter.owner = None
+        self._platter = _Platter()
+        self._detached = True
 
     def _let_go(self) -> None:
         if self._timer is not None:

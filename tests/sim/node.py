@@ -1,0 +1,227 @@
+"""One node made of its real parts, in incarnations that are started, paused, killed and stopped."""
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+
+from automq.config import keys
+from automq.config.node_config import NodeConfig
+from automq.node.failure import NodeFailure
+from automq.node.places import Places
+from automq.node.run import first_of, serve, told
+from automq.objectstore.simulated import SimulatedStore
+from automq.stream.wal import SimulatedDisk
+from automq.world import World
+from sim.loop import Process, SimLoop
+from sim.net import Net, SimDoor
+from sim.trace import Trace
+from sim.wire import DiskView, RecordedObjects, StoreWire
+
+WALL_START_MS = 1_700_000_000_000
+KIB = 1024
+URI = "simulated://"
+
+
+class WallClock:
+    """The wall clocks of all machines: they drift, and somebody sets them."""
+
+    def __init__(self, loop: SimLoop) -> None:
+        self._loop = loop
+        self.offset_ms = 0
+        self.drift = 0.0
+
+    def now_ms(self) -> int:
+        elapsed_ms = self._loop.time() * 1000 * (1 + self.drift)
+        return WALL_START_MS + self.offset_ms + int(elapsed_ms)
+
+    def monotonic_ms(self) -> float:
+        return self._loop.time() * 1000
+
+
+def node_config(chance: random.Random) -> NodeConfig:
+    """A configuration in which much happens in little time, with budgets drawn from the seed."""
+    settings = {
+        "automq.upload.interval.ms": chance.choice([100, 1_000, 10_000]),
+        "automq.upload.inflight.max": chance.choice([1, 2, 4]),
+        "automq.object.retention.grace.ms": chance.choice([0, 5_000]),
+        "automq.metadata.snapshot.entries": chance.choice([5, 20, 1_000]),
+        "automq.wal.iops": chance.choice([200, 3_000]),
+        "log.retention.check.interval.ms": chance.choice([1_000, 10_000]),
+        "offsets.topic.num.partitions": 2,
+        "offsets.commit.timeout.ms": chance.choice([1_000, 5_000]),
+        "auto.create.topics.enable": "false",
+        "max.connections.per.ip": 1_000,
+    }
+    config = NodeConfig.load(overrides=[f"{name}={value}" for name, value in settings.items()])
+    cache_bytes = chance.choice([48 * KIB, 256 * KIB, 4096 * KIB])
+    budgets = msgspec.structs.replace(
+        config.budgets,
+        log_cache_bytes=cache_bytes,
+        request_bytes=chance.choice([64 * KIB, 1024 * KIB]),
+        block_cache_bytes=chance.choice([16 * KIB, 1024 * KIB]),
+        upload_bytes=min(cache_bytes // 2, chance.choice([8 * KIB, 64 * KIB])),
+    )
+    segment_bytes = chance.choice([16 * KIB, 1024 * KIB])
+    values = dict(config.values) | {
+        keys.automq.WAL_SEGMENT_BYTES.name: segment_bytes,
+        keys.automq.WAL_CAPACITY_BYTES.name: segment_bytes * chance.choice([6, 64]),
+    }
+    return msgspec.structs.replace(
+        config, budgets=budgets, values=values, storage_uri=URI, metadata_uri=URI, wal_uri=URI
+    )
+
+
+class Incarnation:
+    """One life of the node's process."""
+
+    def __init__(self, node: "Node", number: int) -> None:
+        self.node = node
+        self.number = number
+        self.process = Process(f"node-{number}")
+        self.disk = DiskView(node.disk)
+        self.is_ready = False
+        self.stopping = asyncio.Event()
+        self.ended = asyncio.Event()
+        self.failure: BaseException | None = None
+        self.was_superseded = False
+        """A newer incarnation was started: what this one says may be old."""
+
+    def __repr__(self) -> str:
+        return self.process.name
+
+    @property
+    def is_alive(self) -> bool:
+        return not self.process.is_dead
+
+    async def live(self) -> None:
+        """The process: start, serve, stop."""
+        node = self.node
+        world = World(clock=node.clock, chance=random.Random(f"{node.seed} {self.process.name}"))
+        door = SimDoor(node.net, self.process, node.config.listeners[0])
+        wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
+        places = Places(store=wire, metadata_store=wire, wals=self.disk, doors=[door])
+        try:
+            await serve(
+                node.config, world, places, self.stopping, started_ms=0, ready=self._note_ready
+            )
+        except BaseExceptionGroup as group:
+            self.failure = told(first_of(group))
+        except Exception as error:
+            self.failure = told(error)
+        finally:
+            node.loop.call_soon(node.ended, self, context=node.loop.world)
+
+    def _note_ready(self, addresses: str, seconds: float, /) -> None:
+        self.is_ready = True
+        self.node.trace.note(self.process.name, "ready")
+
+
+class Node:
+    """The node as an operator sees it: a name, a disk, a store; and at times two processes."""
+
+    def __init__(
+        self,
+        *,
+        seed: int,
+        loop: SimLoop,
+        net: Net,
+        trace: Trace,
+        config: NodeConfig,
+        complain: Callable[[str], None],
+    ) -> None:
+        self.seed = seed
+        self.loop = loop
+        self.net = net
+        self.trace = trace
+        self.config = config
+        self.complain = complain
+        self.clock = WallClock(loop)
+        self.objects = RecordedObjects(self.clock, URI)
+        self.store = SimulatedStore(
+            World(clock=self.clock, chance=random.Random(f"{seed} store")),
+            URI,
+            latency_ms=(0.5, 20.0),
+        )
+        self.store._objects = self.objects
+        self.disk = SimulatedDisk(random.Random(f"{seed} disk"))
+        self.incarnations: list[Incarnation] = []
+        self.failures_expected: set[str] = set()
+        """Words in the reasons for which an incarnation may end by itself."""
+
+    @property
+    def newest(self) -> Incarnation:
+        return self.incarnations[-1]
+
+    def start(self) -> Incarnation:
+        """A new process of the node. The disk is attached to it, and to no older one."""
+        for older in self.incarnations:
+            older.was_superseded = True
+            older.disk.detach()
+        born = Incarnation(self, len(self.incarnations))
+        self.incarnations.append(born)
+        self.trace.note("operator", f"starts {born}")
+        self.loop.spawn_in(born.process, born.live(), born.process.name)
+        return born
+
+    def crash(self, victim: Incarnation) -> None:
+        """It dies in the middle of whatever it was doing."""
+        if not victim.is_alive:
+            return
+        self.trace.note("operator", f"kills {victim}")
+        self._bury(victim)
+        victim.ended.set()
+
+    def stop(self, victim: Incarnation) -> None:
+        """SIGTERM."""
+        self.trace.note("operator", f"stops {victim}")
+        self.loop.call_soon(victim.stopping.set, context=victim.process.context)
+
+    def ended(self, gone: Incarnation) -> None:
+        """Its process has ended by itself."""
+        if not gone.is_alive:
+            return
+        why = "stopped" if gone.failure is None else str(gone.failure)
+        self.trace.note(gone.process.name, f"ended: {why}")
+        self._bury(gone)
+        gone.ended.set()
+        if gone.failure is not None and not self._is_expected(gone):
+            self.complain(f"{gone} gave up: {why}")
+
+    def _is_expected(self, gone: Incarnation) -> bool:
+        if not isinstance(gone.failure, NodeFailure):
+            return False
+        why = str(gone.failure)
+        if "unexpected" in why and "StaleBrokerEpoch" not in why:
+            return False
+        if gone.was_superseded:
+            return True
+        return any(words in why for words in self.failures_expected)
+
+    def _bury(self, gone: Incarnation) -> None:
+        self.loop.kill(gone.process)
+        gone.disk.crash()
+        self.net.process_died(gone.process)
+
+    async def until_ready(self, within_s: float) -> Incarnation:
+        """The newest incarnation once it serves; starts one if none lives."""
+        deadline_s = self.loop.time() + within_s
+        while self.loop.time() < deadline_s:
+            if not self.newest.is_alive:
+                self.start()
+            if self.newest.is_ready:
+                return self.newest
+            await asyncio.sleep(0.1)
+        raise AssertionError(f"{self.newest} is not ready after {within_s} s without faults")
+
+
+def describe(config: NodeConfig) -> dict[str, Any]:
+    """What differs between seeds, for a readable trace."""
+    names = ("automq.upload.interval.ms", "automq.metadata.snapshot.entries")
+    found: dict[str, Any] = {name: config.values[name] for name in names}
+    found["log_cache_bytes"] = config.budgets.log_cache_bytes
+    found["upload_bytes"] = config.budgets.upload_bytes
+    found["wal"] = config.values[keys.automq.WAL_CAPACITY_BYTES.name]
+    return found

@@ -1,0 +1,324 @@
+"""One seed, played and judged."""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from unittest.mock import patch
+
+from sim.admin import Churner, Committer
+from sim.audit import audit
+from sim.client import Client, Lost
+from sim.loop import Deadlock, SimLoop
+from sim.nemesis import Nemesis
+from sim.net import Net
+from sim.node import Node, describe, node_config
+from sim.trace import Trace
+from sim.truth import PartitionTruth, Truth, Value
+from sim.workload import (
+    BYTES_MAX,
+    EARLIEST,
+    LATEST,
+    Deleter,
+    IdempotentProducer,
+    PlainProducer,
+    Reader,
+    Shop,
+    create_topic,
+    list_offset,
+)
+
+READY_S = 60.0
+PROGRESS_S = 300.0
+STOP_S = 120.0
+VIOLATIONS_MAX = 20
+REAL_S_MAX = 120.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What a run came to."""
+
+    seed: int
+    violations: list[str]
+    digest: str
+    virtual_s: float
+    real_s: float
+    acknowledged: int
+    records_read: int
+    incarnations: int
+    troubles: list[str]
+    last_lines: list[str]
+
+    @property
+    def is_good(self) -> bool:
+        return not self.violations
+
+    def __str__(self) -> str:
+        verdict = "ok" if self.is_good else f"FAILED: {self.violations[0]}"
+        return (
+            f"seed {self.seed}: {verdict} ({self.virtual_s:.0f} s in {self.real_s:.1f} s, "
+            f"{self.acknowledged} acknowledged, {self.records_read} read, "
+            f"{self.incarnations} incarnations; {', '.join(self.troubles)})"
+        )
+
+
+class Run:
+    """Everything of one seed."""
+
+    def __init__(self, seed: int, *, tell: Callable[[str], None] | None = None) -> None:
+        self.seed = seed
+        self.chance = random.Random(f"{seed} run")
+        self.loop = SimLoop(random.Random(f"{seed} loop"))
+        self.trace = Trace(self.loop.time, tell=tell)
+        self.net = Net(self.loop, random.Random(f"{seed} net"), self.trace)
+        self.net.stray = self.chance.choice([0.0, 0.3])
+        self.violations: list[str] = []
+        self.truth = Truth(self.complain)
+        self.node = Node(
+            seed=seed,
+            loop=self.loop,
+            net=self.net,
+            trace=self.trace,
+            config=node_config(random.Random(f"{seed} config")),
+            complain=self.complain,
+        )
+        self.shop = Shop(
+            node=self.node,
+            truth=self.truth,
+            seed=seed,
+            record_bytes_max=self.chance.choice([20, 2_000, 10_000]),
+            pause_s=self.chance.choice([0.03, 0.1, 0.5]),
+        )
+        self.nemesis = Nemesis(self.node, self.net, self.shop, seed)
+        self.committers: list[Committer] = []
+
+    def complain(self, what: str) -> None:
+        self.trace.note("VIOLATION", what)
+        if len(self.violations) < VIOLATIONS_MAX:
+            self.violations.append(what)
+
+    # -- the story
+
+    async def story(self) -> None:
+        self.trace.note("run", f"{describe(self.node.config)} {self.nemesis.names}")
+        self.node.start()
+        await self.node.until_ready(READY_S)
+        partitions = await self._create_topics()
+        clients = self._clients(partitions)
+        fighting = self.loop.spawn(self._fight(), "fight")
+        async with asyncio.timeout(self.chance.choice([10, 30, 60])) as limit:
+            try:
+                await asyncio.shield(fighting)
+            except TimeoutError:
+                pass
+            except asyncio.CancelledError:
+                if not limit.expired():
+                    raise
+                asyncio.current_task().uncancel()  # type: ignore[union-attr]
+        fighting.cancel()
+        self.nemesis.heal()
+        await self._finish(clients)
+        await self._check_all(partitions)
+        await self._restart_and_check(partitions)
+        await self._stop_and_audit()
+
+    async def _fight(self) -> None:
+        await asyncio.sleep(1)
+        await self.nemesis.run()
+
+    async def _create_topics(self) -> list[PartitionTruth]:
+        client = Client(self.node, "setup")
+        topics = {"plain": {}, "expiring": {"retention_ms": "3000"}, "deleted": {}}
+        partitions = []
+        for name, configs in topics.items():
+            count = self.chance.randint(1, 3)
+            await create_topic(client, self.shop, name, count, **configs)
+            partitions += [
+                self.truth.add(name, index, is_expiring=name == "expiring")
+                for index in range(count)
+            ]
+        client.close()
+        return partitions
+
+    def _clients(self, partitions: list[PartitionTruth]) -> "list[asyncio.Task[None]]":
+        tasks = []
+
+        def begin(name: str, client: Any) -> None:
+            running: Coroutine[Any, Any, None] = client.run()
+            tasks.append(self.loop.spawn(running, name))
+
+        for at in partitions:
+            for number in range(self.chance.randint(0, 2)):
+                name = f"idem-{at}-{number}"
+                begin(name, IdempotentProducer(self.shop, name, at))
+            for number in range(self.chance.randint(0, 1)):
+                name = f"plain-{at}-{number}"
+                begin(name, PlainProducer(self.shop, name, at))
+            begin(f"tail-{at}", Reader(self.shop, f"tail-{at}", at, is_cold=False))
+            if self.chance.random() < 0.5:
+                begin(f"cold-{at}", Reader(self.shop, f"cold-{at}", at, is_cold=True))
+            if at.topic == "deleted":
+                begin(f"deleter-{at}", Deleter(self.shop, f"deleter-{at}", at))
+        for number in range(self.chance.randint(0, 2)):
+            committer = Committer(self.shop, f"group-{number}", partitions[0])
+            self.committers.append(committer)
+            begin(committer.group, committer)
+        if self.chance.random() < 0.5:
+            begin("churn", Churner(self.shop, "churn"))
+        return tasks
+
+    async def _finish(self, clients: "list[asyncio.Task[None]]") -> None:
+        """Nothing goes wrong any more: everyone has to come to an end, in bounded time."""
+        await self.node.until_ready(READY_S)
+        acknowledged = self.truth.acknowledged
+        await asyncio.sleep(5)
+        if self.truth.acknowledged == acknowledged and self._writes:
+            await asyncio.sleep(30)
+            if self.truth.acknowledged == acknowledged:
+                self.complain("no progress although nothing is wrong")
+        self.shop.is_closing = True
+        _, waiting = await asyncio.wait(clients, timeout=PROGRESS_S)
+        for task in sorted(waiting, key=lambda task: task.get_name()):
+            self.complain(f"{task.get_name()} does not come to an end: {task.get_stack()[-1:]}")
+        for task in clients:
+            if task.done() and not task.cancelled() and task.exception() is not None:
+                self.complain(f"{task.get_name()} broke: {task.exception()!r}")
+                raise task.exception()  # type: ignore[misc]
+
+    @property
+    def _writes(self) -> bool:
+        return bool(self.truth.idempotent)
+
+    async def _check_all(self, partitions: list[PartitionTruth]) -> None:
+        """Read everything there is, from the start to the end."""
+        for at in partitions:
+            await self._check_one(at)
+        for committer in self.committers:
+            await self._repeat(committer.fetch)
+
+    async def _check_one(self, at: PartitionTruth) -> None:
+        reader = Reader(self.shop, f"check-{at}", at, is_cold=False)
+        while True:
+            start = await self._repeat(lambda: list_offset(reader.client, self.shop, at, EARLIEST))
+            end = await self._repeat(lambda: list_offset(reader.client, self.shop, at, LATEST))
+            reader.position = start
+            while reader.position < end:
+                if not await self._repeat(lambda: reader.fetch(BYTES_MAX, 0)):
+                    break
+            again = await self._repeat(lambda: list_offset(reader.client, self.shop, at, EARLIEST))
+            if again == start:
+                break  # else retention has moved it meanwhile
+        if reader.position < end:
+            self.complain(f"{at}: cannot be read beyond {reader.position}, ends at {end}")
+        seen: dict[int, Value] = {
+            offset: value for offset, value in at.content.items() if start <= offset < end
+        }
+        self.truth.check_whole(at, start, seen)
+        reader.client.close()
+
+    async def _repeat(self, attempt: Callable[[], Coroutine[Any, Any, Any]]) -> Any:
+        for _ in range(50):
+            try:
+                return await attempt()
+            except Lost:
+                await asyncio.sleep(0.2)
+        self.complain("a client is not answered although nothing is wrong")
+        raise AssertionError("not answered")
+
+    async def _restart_and_check(self, partitions: list[PartitionTruth]) -> None:
+        """Once more from what the disk and the store hold."""
+        if self.chance.random() < 0.5:
+            self.node.crash(self.node.newest)
+            self.node.start()
+            await self.node.until_ready(READY_S)
+            await self._check_all(partitions)
+
+    async def _stop_and_audit(self) -> None:
+        last = self.node.newest
+        self.node.stop(last)
+        try:
+            async with asyncio.timeout(STOP_S):
+                await last.ended.wait()
+        except TimeoutError:
+            self.complain(f"{last} does not stop within {STOP_S} s")
+            return
+        if last.failure is not None:
+            self.complain(f"{last} did not stop cleanly: {last.failure}")
+        await audit(self.node, self.complain)
+
+
+class _Watch(logging.Handler):
+    """Puts log lines into the trace. What nobody foresaw is a violation."""
+
+    def __init__(self, run: Run) -> None:
+        super().__init__(logging.INFO)
+        self._run = run
+        self.is_deaf = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self.is_deaf:
+            return
+        self._run.trace.note(record.name.removeprefix("automq."), record.getMessage())
+        if record.exc_info is not None and record.exc_info[1] is not None:
+            error = record.exc_info[1]
+            self._run.complain(f"{record.getMessage()}: {error!r}{_where(error)}")
+
+
+def _where(error: BaseException) -> str:
+    trace = error.__traceback__
+    found = ""
+    while trace is not None:
+        found = f" at {trace.tb_frame.f_code.co_qualname}:{trace.tb_lineno}"
+        trace = trace.tb_next
+    return found
+
+
+@contextmanager
+def _listening(run: Run) -> Iterator[_Watch]:
+    ours = logging.getLogger("automq")
+    before, level = ours.propagate, ours.level
+    watch = _Watch(run)
+    ours.addHandler(watch)
+    ours.propagate = False
+    ours.setLevel(logging.INFO)
+    try:
+        yield watch
+    finally:
+        ours.removeHandler(watch)
+        ours.propagate = before
+        ours.setLevel(level)
+
+
+def play(seed: int, *, tell: Callable[[str], None] | None = None) -> Result:
+    """Run one seed; never raises for what the system under test does wrong."""
+    started = time.monotonic()
+    run = Run(seed, tell=tell)
+    chunk_entries = run.chance.choice([4, 16, 4096])
+    with _listening(run) as watch, patch("automq.node.metadata.CHUNK_ENTRIES", chunk_entries):
+        try:
+            run.loop.run_until_complete(run.story())
+            for trouble in run.loop.troubles:
+                run.complain(trouble)
+        except (AssertionError, Deadlock) as error:
+            run.complain(f"{error!r}{_where(error)}")
+        finally:
+            watch.is_deaf = True
+            run.loop.bury()
+            run.loop.close()
+    return Result(
+        seed=seed,
+        violations=run.violations,
+        digest=run.trace.digest,
+        virtual_s=run.loop.time(),
+        real_s=time.monotonic() - started,
+        acknowledged=run.truth.acknowledged,
+        records_read=run.truth.records_read,
+        incarnations=len(run.node.incarnations),
+        troubles=run.nemesis.names,
+        last_lines=list(run.trace.last),
+    )
