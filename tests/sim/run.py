@@ -299,7 +299,11 @@ def play(seed: int, *, tell: Callable[[str], None] | None = None) -> Result:
     started = time.monotonic()
     run = Run(seed, tell=tell)
     chunk_entries = run.chance.choice([4, 16, 4096])
-    with _listening(run) as watch, patch("automq.node.metadata.CHUNK_ENTRIES", chunk_entries):
+    with (
+        _listening(run) as watch,
+        patch("automq.node.metadata.CHUNK_ENTRIES", chunk_entries),
+        patch("automq.node.run.settle_memory"),
+    ):
         try:
             run.loop.run_until_complete(run.story())
             for trouble in run.loop.troubles:

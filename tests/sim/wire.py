@@ -148,6 +148,10 @@ class DiskView:
         self._check()
         return self._disk.wal_ids()
 
+    def cluster_of(self, wal_id: int) -> bytes | None:
+        self._check()
+        return self._disk.cluster_of(wal_id)
+
     def crash(self) -> None:
         """The process died, or the machine did: what was not synced may be lost."""
         if self.is_attached:

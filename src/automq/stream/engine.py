@@ -9,12 +9,14 @@ from typing import NamedTuple
 
 from automq._native import Batch, CacheRead, LogCache, stamp
 from automq.stream.reader import ObjectReader, Read
-from automq.stream.wal import Wal, WalBusy, WalOptions
+from automq.stream.wal import Wal, WalBusy, WalFailed, WalOptions
 from automq.world.waiting import settle
 
 log = logging.getLogger(__name__)
 
 READ_ATTEMPTS_MAX = 8
+NEVER = 2**63
+"""A position that no WAL reaches."""
 
 
 class Stream:
@@ -150,7 +152,8 @@ class StreamEngine:
         in place. `done` runs when the batch is durable, never before this returns.
 
         Raises WalBusy where the WAL's files waste more than `has_room` allows for (large batches);
-        nothing has happened then, and there is no room until something moves.
+        nothing has happened then, and there is no room until something moves. Once the WAL has
+        failed the node is about to end: `done` never runs, and no client is told anything.
         """
         assert stream.is_open, stream
         records = batch.records
@@ -165,6 +168,8 @@ class StreamEngine:
         except WalBusy:
             self._refused_at = (self.wal.durable, self.trimmed_position)
             raise
+        except WalFailed:
+            position = NEVER
         self.cache.append(stream.stream_id, base_offset, last_offset, batch.max_timestamp, records)
         stream.end_offset = last_offset + 1
         self._epochs[stream.stream_id] = stream.epoch
