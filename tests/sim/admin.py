@@ -46,7 +46,7 @@ class Committer:
     async def run(self) -> None:
         await self._find_coordinator()
         while not self.shop.is_closing:
-            await asyncio.sleep(self.chance.expovariate(1 / self.shop.pause_s))
+            await self.shop.think(self.chance)
             try:
                 await (self._commit() if self.chance.random() < 0.7 else self.fetch())
             except Lost:

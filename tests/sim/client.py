@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from automq._native import Buf
 from automq.protocol.codec import decode, encode_request, response_header_version
-from sim.net import ClientEnd, Link, Net, Refused
+from sim.net import ClientEnd, Link, Refused
 from sim.node import Incarnation, Node
 
 R = TypeVar("R")

@@ -5,6 +5,7 @@ or killed between any two callbacks, without a word to its code.
 """
 
 import asyncio
+import inspect
 import random
 from collections.abc import Callable, Coroutine, Iterator
 from contextvars import Context, ContextVar, copy_context
@@ -16,6 +17,7 @@ R = TypeVar("R")
 CLOCK_RESOLUTION_S = 1e-6
 EXECUTOR_S_MAX = 0.005
 SWEEP_TASKS_EVERY = 2_000
+TURNS_MAX = 50_000
 
 
 class Deadlock(AssertionError):
@@ -112,10 +114,14 @@ class _Jump:
 
     def __init__(self) -> None:
         self.now_s = 0.0
+        self._turns = 0
 
     def select(self, timeout: float | None = None) -> list[Any]:
         if timeout is None:
             raise Deadlock("everyone waits and no timer is set")
+        self._turns = 0 if timeout > 0 else self._turns + 1
+        if self._turns > TURNS_MAX:
+            raise Deadlock(f"time has stood still for {TURNS_MAX} turns of the loop")
         self.now_s += timeout
         return []
 
@@ -233,6 +239,10 @@ class SimLoop(asyncio.BaseEventLoop):
 
 
 def _close(coro: Any) -> None:
+    if inspect.getcoroutinestate(coro) == inspect.CORO_CREATED:
+        for argument in coro.cr_frame.f_locals.values():
+            if inspect.iscoroutine(argument):
+                _close(argument)
     for _ in range(3):  # a coroutine that waits while it is closed is closed again
         try:
             coro.close()

@@ -4,7 +4,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable
 
-from automq.objectstore.errors import Throttled, TryAgain, Unavailable
+from automq.objectstore.errors import StoreError, Throttled, TryAgain, Unavailable
 from automq.objectstore.simulated import Effect, Fault
 from sim.net import Net
 from sim.node import Node
@@ -68,6 +68,8 @@ class Nemesis:
         for incarnation in node.incarnations:
             node.loop.resume(incarnation.process)
         node.trace.note("nemesis", "heals")
+        if not node.newest.is_alive:
+            node.start()
 
     # -- processes
 
@@ -121,7 +123,8 @@ class Nemesis:
     # -- the store
 
     async def _store_errors(self) -> None:
-        error = self._chance.choice([Unavailable, Throttled, TryAgain])
+        kinds: list[type[StoreError]] = [Unavailable, Throttled, TryAgain]
+        error = self._chance.choice(kinds)
         self._inject(Effect.FAIL, probability=self._chance.choice([0.05, 0.5]), error=error)
         self._inject(Effect.LOSE_ANSWER, probability=self._chance.choice([0.0, 0.2]))
         await self._while_it_lasts()
@@ -135,8 +138,16 @@ class Nemesis:
         await self._while_it_lasts()
 
     async def _store_hides(self) -> None:
+        """Only data: a register whose reads miss what is there keeps no promise at all."""
         self._shop.storage_errors_allowed = True
-        self._inject(Effect.HIDE, probability=self._chance.choice([0.05, 0.3]))
+        self._node.store.inject(
+            Fault(
+                Effect.HIDE,
+                key_prefix="data/",
+                times=None,
+                probability=self._chance.choice([0.05, 0.3, 1.0]),
+            )
+        )
         await self._while_it_lasts()
 
     async def _late_writes(self) -> None:
@@ -149,7 +160,7 @@ class Nemesis:
         effect: Effect,
         *,
         probability: float,
-        error: type[Unavailable] | type[Throttled] | type[TryAgain] = Unavailable,
+        error: type[StoreError] = Unavailable,
         wait_ms: tuple[float, float] = (0, 0),
     ) -> None:
         operations = Fault(effect).operations
@@ -191,8 +202,6 @@ class Nemesis:
         self._node.disk.failing = True
         await self._some_time(1)
         self._node.disk.failing = False
-        if not self._node.newest.is_alive:
-            self._node.start()
 
     async def _break_connections(self) -> None:
         self._net.break_some(self._chance.choice([0.2, 1.0]))

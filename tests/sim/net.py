@@ -77,9 +77,7 @@ class Direction:
     def _arm(self) -> None:
         if self._timer is None and self.buffer and not self.is_held and not self.is_cut:
             delay_s = self._net.chance.uniform(*self._net.weather.delay_ms) * MS
-            self._timer = self._net.loop.call_later(
-                delay_s, self._deliver, context=self._context
-            )
+            self._timer = self._net.loop.call_later(delay_s, self._deliver, context=self._context)
 
     def _deliver(self) -> None:
         self._timer = None

@@ -22,6 +22,7 @@ from sim.wire import DiskView, RecordedObjects, StoreWire
 
 WALL_START_MS = 1_700_000_000_000
 KIB = 1024
+REASONS_OF_FIGHT = ("another controller has taken over", "has registered again")
 URI = "simulated://"
 
 
@@ -150,6 +151,9 @@ class Node:
         self.incarnations: list[Incarnation] = []
         self.failures_expected: set[str] = set()
         """Words in the reasons for which an incarnation may end by itself."""
+        self.is_supervised = True
+        """Whether a process that ended by itself is started again."""
+        self._chance = random.Random(f"{seed} supervisor")
 
     @property
     def newest(self) -> Incarnation:
@@ -158,6 +162,9 @@ class Node:
     def start(self) -> Incarnation:
         """A new process of the node. The disk is attached to it, and to no older one."""
         for older in self.incarnations:
+            if older.is_alive:
+                # They may fight, and even the older one may win.
+                self.failures_expected.update(REASONS_OF_FIGHT)
             older.was_superseded = True
             older.disk.detach()
         born = Incarnation(self, len(self.incarnations))
@@ -189,6 +196,13 @@ class Node:
         gone.ended.set()
         if gone.failure is not None and not self._is_expected(gone):
             self.complain(f"{gone} gave up: {why}")
+        if self.is_supervised:
+            pause_s = self._chance.uniform(0.1, 3)
+            self.loop.call_later(pause_s, self._start_again, context=self.loop.world)
+
+    def _start_again(self) -> None:
+        if self.is_supervised and not self.newest.is_alive:
+            self.start()
 
     def _is_expected(self, gone: Incarnation) -> bool:
         if not isinstance(gone.failure, NodeFailure):
@@ -209,8 +223,6 @@ class Node:
         """The newest incarnation once it serves; starts one if none lives."""
         deadline_s = self.loop.time() + within_s
         while self.loop.time() < deadline_s:
-            if not self.newest.is_alive:
-                self.start()
             if self.newest.is_ready:
                 return self.newest
             await asyncio.sleep(0.1)

@@ -41,6 +41,7 @@ from sim.truth import PartitionTruth, Truth, Value, encode_value
 EARLIEST, LATEST = -2, -1
 IN_FLIGHT_MAX = 5
 BYTES_MAX = 1 << 20
+ENOUGH_RECORDS = 2_000
 PRODUCE_VERSIONS = (3, 7, 9, 12)
 FETCH_VERSIONS = (5, 7, 11, 12)
 OUT_OF_SEQUENCE = (
@@ -61,6 +62,9 @@ TRANSIENT = (
 )
 
 
+Row = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
+
+
 @dataclass(slots=True)
 class Shop:
     """What all clients share."""
@@ -74,6 +78,11 @@ class Shop:
     """The store says of objects that they are not there."""
     is_closing: bool = False
     """No new work: what has begun is finished."""
+
+    async def think(self, chance: random.Random) -> None:
+        """A pause between requests: longer once the run has enough of them."""
+        slower = 1 if self.truth.acknowledged < ENOUGH_RECORDS else 10
+        await asyncio.sleep(chance.expovariate(1 / (self.pause_s * slower)))
 
     def chance(self, name: str) -> random.Random:
         return random.Random(f"{self.seed} {name}")
@@ -128,16 +137,14 @@ class Writer:
         now_ms = self.shop.node.clock.now_ms()
         values = [(self.name, number) for number in range(first, first + count)]
         padding = self.chance.randint(0, self.shop.record_bytes_max)
-        rows = [(now_ms, None, encode_value(value, padding), []) for value in values]
+        rows: list[Row] = [(now_ms, None, encode_value(value, padding), []) for value in values]
         if producer_id < 0:
             return Batch(values, bytes(build_batch(rows)))
-        records = build_batch(
-            rows, producer_id=producer_id, producer_epoch=0, base_sequence=first
-        )
+        records = build_batch(rows, producer_id=producer_id, producer_epoch=0, base_sequence=first)
         return Batch(values, bytes(records))
 
     async def think(self) -> None:
-        await asyncio.sleep(self.chance.expovariate(1 / self.shop.pause_s))
+        await self.shop.think(self.chance)
 
 
 class PlainProducer:
@@ -151,11 +158,17 @@ class PlainProducer:
         writer, shop = self.writer, self.writer.shop
         while not shop.is_closing:
             batch = writer.make()
-            while not await self._send(batch):
-                await asyncio.sleep(writer.chance.uniform(0, 0.3))
+            await self._send(batch)
             await writer.think()
 
-    async def _send(self, batch: Batch) -> bool:
+    async def _send(self, batch: Batch) -> None:
+        """Send it until it is acknowledged."""
+        while True:
+            if await self._send_once(batch):
+                return
+            await asyncio.sleep(self.writer.chance.uniform(0, 0.3))
+
+    async def _send_once(self, batch: Batch) -> bool:
         writer = self.writer
         request = produce_request(writer.at, batch.records, acks=writer.chance.choice([-1, -1, 1]))
         conversation = await self.client.conversation()
@@ -182,7 +195,7 @@ class IdempotentProducer:
         shop.truth.idempotent.add(name)
 
     async def run(self) -> None:
-        writer, shop = self.writer, self.writer.shop
+        shop = self.writer.shop
         self.producer_id = await new_producer_id(self.client, shop)
         while not shop.is_closing or self.pending:
             if not await self._flow():
@@ -290,7 +303,7 @@ class Reader:
                 await self._read_some()
             except Lost:
                 await asyncio.sleep(self.chance.uniform(0, 0.3))
-            await asyncio.sleep(self.chance.expovariate(1 / self.shop.pause_s))
+            await self.shop.think(self.chance)
 
     async def _read_some(self) -> None:
         if self.is_cold and self.chance.random() < 0.3:
@@ -410,7 +423,9 @@ async def create_topic(
         name=name,
         num_partitions=partitions,
         replication_factor=1,
-        configs=[CreatableTopicConfig(key.replace("_", "."), value) for key, value in configs.items()],
+        configs=[
+            CreatableTopicConfig(key.replace("_", "."), value) for key, value in configs.items()
+        ],
     )
     request = CreateTopicsRequest(topics=[topic], timeout_ms=10_000)
     while True:
@@ -423,5 +438,3 @@ async def create_topic(
             return True
         shop.check_error(f"create {name}", conversation, code)
         await asyncio.sleep(0.2)
-
-

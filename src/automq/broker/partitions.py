@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 K = TypeVar("K")
 
 LOADS_AT_ONCE = 32
+LOAD_AGAIN_FIRST_S, LOAD_AGAIN_LAST_S = 1.0, 60.0
 RANGES_BETWEEN_SNAPSHOTS = 64
 
 
@@ -65,7 +66,6 @@ class Partitions:
         """Told once of each partition that is not led here any more, for whatever reason."""
         self.opening = 0
         """How many partitions are not ready yet."""
-        self._damaged: dict[tuple[bytes, int], str] = {}
 
     def __iter__(self) -> Iterator[Partition]:
         for rows in list(self._by_id.values()):
@@ -92,6 +92,8 @@ class Partitions:
         partition = rows.get(index) if rows else None
         if partition is None:
             raise self._why_not(topic_id, name, index, by_id=by_id)
+        if partition.damage is not None:
+            partition.check_damage()
         return partition
 
     def _why_not(self, topic_id: bytes, name: str, index: int, *, by_id: bool) -> errors.KafkaError:
@@ -105,16 +107,12 @@ class Partitions:
         name = cluster.topics[known_id].name
         if not 0 <= index < count:
             return errors.UnknownTopicOrPartition(f"{name} has partitions 0 to {count - 1}")
-        damage = self._damaged.get((known_id, index))
-        if damage is not None:
-            return errors.KafkaStorageError(f"{name}-{index} cannot be opened: {damage}")
         return errors.NotLeaderOrFollower(f"{name}-{index} is led by another node")
 
     # -- opening and closing
 
     def open(self, topic: str, opened: PartitionAt) -> Partition:
         """Take over a partition. It is ready at once when there is nothing to load."""
-        self._damaged.pop((opened.topic_id, opened.index), None)
         data = self._open_stream(opened.data)
         partition = Partition(
             topic=topic,
@@ -184,16 +182,30 @@ class Partitions:
         )
 
     async def _load(self, partition: Partition) -> None:
-        async with self._loads:
-            try:
+        """Load until it is ready or closed: what the store does not find now, it may find again.
+
+        One damaged partition must not take the node along; its clients get an error.
+        """
+        pause_s = LOAD_AGAIN_FIRST_S
+        while not await self._load_once(partition):
+            await asyncio.sleep(pause_s)
+            if not partition.data.is_open:
+                return
+            pause_s = min(pause_s * 2, LOAD_AGAIN_LAST_S)
+            self.opening += 1
+
+    async def _load_once(self, partition: Partition) -> bool:
+        try:
+            async with self._loads:
                 await load(partition)
-            except Exception as error:
-                # One damaged partition must not take the node along; its clients get an error.
-                log.exception("cannot open %s; it stays closed until it is repaired", partition)
-                self._damaged[partition.topic_id, partition.index] = str(error)
-                self.close(partition)
-            finally:
-                self.opening -= 1
+        except Exception as error:
+            if partition.damage is None:
+                log.exception("cannot open %s; trying again until it is repaired", partition)
+            partition.stay_unready(str(error))
+            return False
+        finally:
+            self.opening -= 1
+        return True
 
     # -- what must be remembered
 

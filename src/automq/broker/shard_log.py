@@ -5,9 +5,12 @@ from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
-from automq._native import Buf, build_batch
+from automq._native import Buf, CacheRead, DamagedObject, build_batch
+from automq.objectstore import StoreError
 from automq.partition import Partition
 from automq.protocol import errors
+from automq.stream.engine import MissingData
+from automq.stream.reader import Read
 from automq.stream.wal import WalBusy
 from automq.world.waiting import called, settle
 
@@ -43,13 +46,20 @@ class PartitionLog:
         offset, end_offset = partition.log_start_offset, partition.log_end_offset
         await called(partition.engine.when_all_is_durable)
         while offset < end_offset:
-            found = await partition.read(
-                offset, end_offset=end_offset, bytes_max=READ_BYTES, at_least_one=True
-            )
+            found = await self._read_some(offset, end_offset)
             for buf in found.bufs:
                 yield buf
             assert found.next_offset > offset, (partition, offset)
             offset = found.next_offset
+
+    async def _read_some(self, offset: int, end_offset: int) -> CacheRead | Read:
+        """Raises KafkaStorageError where the store does not have what it should: ask again."""
+        try:
+            return await self._partition.read(
+                offset, end_offset=end_offset, bytes_max=READ_BYTES, at_least_one=True
+            )
+        except (MissingData, DamagedObject, StoreError) as error:
+            raise errors.KafkaStorageError(f"{self._partition}: {error}") from error
 
     def _append_parked(self) -> None:
         engine = self._partition.engine

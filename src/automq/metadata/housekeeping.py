@@ -10,6 +10,7 @@ import asyncio
 import logging
 
 from automq.metadata.log import (
+    DamagedLog,
     Pointer,
     PointerKind,
     chunk_of,
@@ -92,7 +93,8 @@ class Housekeeper:
             return
         key = closed_key(closed.chunk - 1)
         data = await self._register.read(key)
-        assert data is not None, f"{key} is missing though the next chunk is closed"
+        if data is None:
+            raise DamagedLog(f"{key} is missing though the next chunk is closed")
         before = decode_pointer(data, key).snapshot
         if before.position < closed.snapshot.position:
             await delete_snapshot(self._register, before)

@@ -52,6 +52,7 @@ class Partition:
         "appended_bytes",
         "clock",
         "config",
+        "damage",
         "data",
         "engine",
         "epochs",
@@ -97,6 +98,7 @@ class Partition:
         self.segments = Segments(start_offset=data.start_offset)
         self.waiting: dict[Waiter, None] = {}
         self.ready = False
+        self.damage: str | None = None
         self.on_ready: list[Callable[[], None]] = []
         self.appended_bytes = 0
         self.remembering = asyncio.Lock()
@@ -226,14 +228,37 @@ class Partition:
     def become_ready(self) -> None:
         """The state is loaded; whoever waited for it goes on."""
         self.ready = True
+        self.damage = None
+        self._wake_waiting()
+
+    def stay_unready(self, damage: str) -> None:
+        """The state cannot be loaded now: whoever waited for it is told so."""
+        self.damage = damage
+        self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
         waiting, self.on_ready = self.on_ready, []
         for resume in waiting:
             resume()
 
+    @property
+    def is_opening(self) -> bool:
+        """Whether it is worth waiting for (a moment after the partition has come here)."""
+        return not self.ready and self.damage is None
+
+    def check_damage(self) -> None:
+        """Raises KafkaStorageError when the state could not be loaded."""
+        if self.damage is not None:
+            raise errors.KafkaStorageError(f"{self} cannot be opened: {self.damage}")
+
     async def until_ready(self) -> None:
-        """Wait until the state is loaded (a moment after the partition has come here)."""
-        if not self.ready:
+        """Wait until the state is loaded. Raises KafkaStorageError, NotLeaderOrFollower."""
+        while self.is_opening:
             await called(self.on_ready.append)
+        self.check_damage()
+        if not self.data.is_open:
+            # Closed while it was opened: nobody here knows what it holds.
+            raise errors.NotLeaderOrFollower(f"{self} has moved")
 
     # -- reading
 

@@ -22,11 +22,14 @@ class Background:
         """Run `work` until it ends or the group does."""
         running = self._run(name, work)
         try:
-            self._tasks.create_task(running, name=name)
+            task = self._tasks.create_task(running, name=name)
         except RuntimeError:
             # The group is ending, and the node with it: what comes now is not begun.
             running.close()
             work.close()
+        else:
+            # What was cancelled before it began would be missed as never awaited.
+            task.add_done_callback(lambda _: work.close())
 
     async def _run(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         try:

@@ -72,7 +72,7 @@ async def delete_each(
     """Delete each; a name whose id was asked for as well is refused, together with that id."""
     cluster = call.broker.cluster
     rows: list[DeletableTopicResult] = []
-    doomed: dict[bytes, str] = {}
+    doomed: dict[bytes, tuple[str, DeleteTopicState]] = {}
     for it in asked:
         known = cluster.topics.get(it.topic_id) if it.name is None else cluster.topic(it.name)
         if known is None:
@@ -82,10 +82,10 @@ async def delete_each(
             both = DeleteTopicState(it.name, known.topic_id)
             rows.append(refused(both, errors.InvalidRequest(why)))
         else:
-            doomed[known.topic_id] = known.name
+            doomed[known.topic_id] = (known.name, it)
     for row in rows:
         doomed.pop(row.topic_id, None)
-    rows += await asyncio.gather(*(delete(call, *it) for it in doomed.items()))
+    rows += await asyncio.gather(*(delete(call, topic_id, *it) for topic_id, it in doomed.items()))
     return rows
 
 
@@ -96,11 +96,14 @@ def unknown(asked: DeleteTopicState) -> errors.KafkaError:
 
 
 async def delete(
-    call: Call[DeleteTopicsRequest], topic_id: bytes, name: str
+    call: Call[DeleteTopicsRequest], topic_id: bytes, name: str, asked: DeleteTopicState
 ) -> DeletableTopicResult:
     try:
         async with answered_within(call.request.timeout_ms):
             await call.broker.controller.delete_topic(topic_id)
+    except errors.UnknownTopicId:
+        # Somebody else's deletion came first.
+        return refused(asked, unknown(asked))
     except errors.KafkaError as error:
         return DeletableTopicResult(name, topic_id, error.code, error.message)
     return DeletableTopicResult(name, topic_id)

@@ -158,7 +158,7 @@ def must_wait(call: Call[FetchRequest], asked: dict[Key, FetchedPartition]) -> b
         return False
     for wanted in (*asked.values(), *broker.fetch_sessions.known_to(call.request.session_id)):
         partition = broker.partitions.find(wanted.topic_id, wanted.topic, wanted.partition)
-        if partition is not None and not partition.ready:
+        if partition is not None and partition.is_opening:
             partition.on_ready.append(call.slot.connection.resume)
             return True
     return False

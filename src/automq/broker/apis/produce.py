@@ -92,7 +92,7 @@ def must_wait(call: Call[ProduceRequest]) -> bool:
     for topic in call.request.topic_data:
         for data in topic.partition_data:
             partition = broker.partitions.find(topic.topic_id, topic.name, data.index)
-            if partition is not None and not partition.ready:
+            if partition is not None and partition.is_opening:
                 partition.on_ready.append(resume)
                 return True
     return False

@@ -1,0 +1,271 @@
+"""Mistakes put in on purpose, each a small patch of the real code: the simulation finds each.
+
+They are what somebody could write in good faith: an `await` too few, a wait forgotten, a lost
+answer taken for a verdict. The table in `docs/internals/proof.md` says after how many seeds.
+"""
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+from unittest.mock import patch
+
+from automq._native import DamagedObject, WalRecord
+from automq.broker.apis import fetch
+from automq.broker.partitions import Partitions
+from automq.coordinator.shard import Shard
+from automq.metadata.decision import Decision
+from automq.metadata.register import ObjectStoreRegister, Unsettled
+from automq.metadata.state import MetadataState
+from automq.objectstore.retry import Retrying
+from automq.objectstore.store import Pieces
+from automq.partition import Partition
+from automq.partition.producers import ProducerStates
+from automq.protocol import errors
+from automq.stream.engine import MissingData, Stream, StreamEngine
+from automq.stream.recovery import WalRecovery
+from automq.stream.uploader import Uploader
+
+Bug = Callable[[], Any]
+BUGS: dict[str, Bug] = {}
+
+
+def bug(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
+    """Register a bug under its name, as a sentence."""
+    BUGS[function.__name__.replace("_", " ")] = contextmanager(function)
+    return function
+
+
+@bug
+def acknowledges_before_the_sync() -> Iterator[None]:
+    real = StreamEngine.append
+
+    def append(self: StreamEngine, stream: Stream, batch: Any, done: Callable[[], None]) -> int:
+        base_offset = real(self, stream, batch, lambda: None)
+        stream.durable_offset = stream.end_offset
+        asyncio.get_running_loop().call_soon(done)
+        return base_offset
+
+    with patch.object(StreamEngine, "append", append):
+        yield
+
+
+@bug
+def shows_what_is_not_durable() -> Iterator[None]:
+    with patch.object(Partition, "end_for", lambda self, isolation: self.log_end_offset):
+        yield
+
+
+@bug
+def acknowledges_a_duplicate_before_its_original() -> Iterator[None]:
+    real = Partition.append_produced
+
+    def append_produced(self: Partition, *args: Any, **options: Any) -> None:
+        with patch.object(StreamEngine, "when_all_is_durable", lambda _, done: done()):
+            real(self, *args, **options)
+
+    with patch.object(Partition, "append_produced", append_produced):
+        yield
+
+
+@bug
+def commits_without_the_upload() -> Iterator[None]:
+    async def put(self: Retrying, key: str, data: Pieces) -> None:
+        await asyncio.sleep(0.01)
+
+    with patch.object(Retrying, "put", put):
+        yield
+
+
+@bug
+def trims_the_wal_before_the_commit_is_stored() -> Iterator[None]:
+    real = Uploader._commit
+
+    async def commit(self: Uploader, job: Any, object_id: int, built: Any, wal_start: int) -> None:
+        self._engine.trim_wal(wal_start)
+        await real(self, job, object_id, built, wal_start)
+
+    with patch.object(Uploader, "_commit", commit):
+        yield
+
+
+@bug
+def commits_out_of_order() -> Iterator[None]:
+    real = Uploader._seal
+
+    def seal(self: Uploader) -> Any:
+        job = real(self)
+        if job is not None:
+            job.before = None
+        return job
+
+    with patch.object(Uploader, "_seal", seal):
+        yield
+
+
+@bug
+def forgets_the_producers_at_opening() -> Iterator[None]:
+    real = Partition.become_ready
+
+    def become_ready(self: Partition) -> None:
+        self.producers = ProducerStates()
+        real(self)
+
+    with patch.object(Partition, "become_ready", become_ready):
+        yield
+
+
+@bug
+def recovery_leaves_out_the_last_record() -> Iterator[None]:
+    real = WalRecovery.run
+
+    async def run(self: WalRecovery, chunks: Any) -> Any:
+        async def fewer() -> Any:
+            before: Sequence[WalRecord] = []
+            async for chunk in chunks:
+                yield before
+                before = chunk
+            yield before[:-1]
+
+        return await real(self, fewer())
+
+    with patch.object(WalRecovery, "run", run):
+        yield
+
+
+@bug
+def takes_a_lost_answer_for_success() -> Iterator[None]:
+    real = ObjectStoreRegister.create
+
+    async def create(self: ObjectStoreRegister, key: str, data: bytes) -> bool:
+        try:
+            return await real(self, key, data)
+        except Unsettled:
+            return True
+
+    with patch.object(ObjectStoreRegister, "create", create):
+        yield
+
+
+@bug
+def takes_a_lost_answer_for_a_lost_race() -> Iterator[None]:
+    """The entry is written again with another nonce, so one's own first attempt is another's."""
+    from automq.metadata.writer import MetadataWriter
+
+    real = MetadataWriter.append
+
+    async def append(self: MetadataWriter, body: Any) -> int:
+        steady = self.register
+
+        async def create(key: str, data: bytes) -> bool:
+            return await steady._register.create(key, data)
+
+        while True:
+            with patch.object(steady, "create", create):
+                try:
+                    return await real(self, body)
+                except Unsettled:
+                    await asyncio.sleep(0.05)
+
+    with patch.object(MetadataWriter, "append", append):
+        yield
+
+
+@bug
+def answers_before_the_metadata_is_stored() -> Iterator[None]:
+    real = MetadataState._wait_for
+    behind: list[asyncio.Future[None]] = []
+
+    async def wait_for(self: MetadataState, batch: Any, *, eager: bool) -> None:
+        behind.append(asyncio.ensure_future(real(self, batch, eager=True)))
+        await asyncio.sleep(0)
+
+    with patch.object(MetadataState, "_wait_for", wait_for):
+        yield
+
+
+@bug
+def answers_a_commit_of_offsets_before_it_is_stored() -> Iterator[None]:
+    real = Shard._enact
+
+    def enact(self: Shard[Any], decision: Any) -> Any:
+        real(self, decision)
+
+    with patch.object(Shard, "_enact", enact):
+        yield
+
+
+@bug
+def deletes_records_before_that_is_durable() -> Iterator[None]:
+    real = Partitions.delete_records
+
+    async def delete_records(self: Partitions, partition: Partition, before_offset: int) -> int:
+        if partition.log_start_offset < before_offset <= partition.high_watermark:
+            self._background.spawn("delete", real(self, partition, before_offset))
+            return before_offset
+        return await real(self, partition, before_offset)
+
+    with patch.object(Partitions, "delete_records", delete_records):
+        yield
+
+
+@bug
+def says_out_of_range_for_a_missing_object() -> Iterator[None]:
+    real = fetch.fail
+
+    def fail(data: Any, error: errors.KafkaError) -> None:
+        if isinstance(error, errors.KafkaStorageError):
+            error = errors.OffsetOutOfRange("it is not there")
+        real(data, error)
+
+    with patch.object(fetch, "fail", fail):
+        yield
+
+
+@bug
+def reads_on_where_an_object_is_missing() -> Iterator[None]:
+    real = StreamEngine.read
+
+    async def read(self: StreamEngine, stream: Stream, start: int, end: int, *rest: Any) -> Any:
+        while True:
+            try:
+                return await real(self, stream, start, end, *rest)
+            except (MissingData, DamagedObject):
+                start += 1
+                if start >= end:
+                    raise
+
+    with patch.object(StreamEngine, "read", read):
+        yield
+
+
+@bug
+def deletes_objects_that_are_still_read() -> Iterator[None]:
+    from automq.controller.local import LocalController
+    from automq.stream.keys import data_key
+
+    real = LocalController._sweep_once
+
+    async def sweep_once(self: LocalController, grace_ms: int, doomed: dict[int, float]) -> None:
+        await real(self, grace_ms, doomed)
+        oldest = self._image.storage.tables.next_object - 40
+        cluster_id = self._metadata.stored.cluster_id
+        if oldest >= 0:
+            await self._store.delete(data_key(cluster_id, oldest))
+
+    with patch.object(LocalController, "_sweep_once", sweep_once):
+        yield
+
+
+@bug
+def takes_an_older_wal_id_again() -> Iterator[None]:
+    from automq.controller import nodes
+
+    real = nodes.register_wal
+
+    def register_wal(image: Any, *args: Any) -> Any:
+        decision = real(image, *args)
+        return Decision(decision.records, max(decision.reply - 1, 0))
+
+    with patch.object(nodes, "register_wal", register_wal):
+        yield
