@@ -332,7 +332,7 @@ async def test_opening_looks_at_few_digests_however_many_objects_there_are() -> 
 
 
 @virtual
-async def test_a_partition_whose_objects_are_damaged_stays_closed_and_harms_no_other() -> None:
+async def test_a_partition_whose_objects_are_missing_waits_for_them_and_harms_no_other() -> None:
     machine = Machine()
     async with hosting(machine, MANUAL) as host:
         damaged, well = await host.create("damaged"), await host.create("well")
@@ -342,11 +342,15 @@ async def test_a_partition_whose_objects_are_damaged_stays_closed_and_harms_no_o
         await host.produce(well, b"b")
     first = machine.object_keys()[0]
     async with hosting(machine, MANUAL) as host:
+        missing = await machine.store.get(first)
         await machine.store.delete(first)
-        closed = await host.open("damaged")
-        assert not closed.data.is_open
-        assert host.partitions.find(closed.topic_id, "damaged", 0) is None
+        with pytest.raises(errors.KafkaStorageError):
+            await host.open("damaged")
         assert await values_in(await host.open("well")) == [b"b"]
+        await machine.store.put(first, [missing])
+        await asyncio.sleep(60)
+        again = host.partitions.leader_of(b"", "damaged", 0)
+        assert await values_in(again) == [b"a"]
 
 
 # -- retention
