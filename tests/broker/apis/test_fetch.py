@@ -51,9 +51,8 @@ async def filled(node: Node, topic: str, count: int = 3, size_bytes: int = 1) ->
 
 @pytest.mark.parametrize("version", range(4, 13))
 async def test_batches_are_read_in_every_version(node: Node, version: int) -> None:
-    if version == 4:
-        await filled(node, "versions")
-    row = await get(node, fetch("versions", 1), version)
+    await filled(node, f"versions-{version}")
+    row = await get(node, fetch(f"versions-{version}", 1), version)
     assert (row.error_code, row.high_watermark, offsets(row)) == (0, 3, [1, 2])
     assert row.last_stable_offset == 3
     assert row.log_start_offset == (0 if version >= 5 else -1)
