@@ -13,7 +13,10 @@ BIN = ROOT / ".venv" / "bin"
 QUICK: dict[str, list[str]] = {
     "check": [f"{BIN}/python", "tools/check.py"],
     "rust": ["cargo", "test", "--release", "--locked", "--quiet", "--workspace"],
-    "python": [f"{BIN}/python", "-m", "pytest", "-q", "-n", "2", "-m", "not long"],
+    "python": [
+        *(f"{BIN}/python", "-m", "pytest", "-q", "-m", "not long"),
+        *("-n", "2", "--dist", "loadfile"),
+    ],
 }
 LONG: dict[str, list[str]] = {
     "long": [f"{BIN}/python", "-m", "pytest", "-v", "-m", "long", "--timeout", "7200"],
