@@ -34,6 +34,7 @@ def test_a_seed_that_once_failed_holds(seed: int) -> None:
     assert result.is_good, f"make sim SEED={seed}: {result.violations}"
 
 
+@pytest.mark.long  # what decides whether a change may land says the same twice
 @pytest.mark.parametrize("number", range(RANDOM_SEEDS))
 def test_a_seed_nobody_has_chosen_holds(number: int) -> None:
     seed = random.SystemRandom().getrandbits(31)
