@@ -179,7 +179,7 @@ class Churner:
         conversation = await self.client.conversation()
         try:
             response = await self.client.ask(
-                produce_request(at, batch.records), ProduceResponse, 9, within_s=5
+                produce_request((at, batch.records)), ProduceResponse, 9, within_s=5
             )
         except Lost:
             at.start_wanted = 1  # perhaps it is there: offsets cannot be foreseen any more

@@ -226,10 +226,12 @@ def says_out_of_range_for_a_missing_object() -> Iterator[None]:
 def reads_on_where_an_object_is_missing() -> Iterator[None]:
     real = StreamEngine.read
 
-    async def read(self: StreamEngine, stream: Stream, start: int, end: int, *rest: Any) -> Any:
+    async def read(
+        self: StreamEngine, stream: Stream, start: int, end: int, *rest: Any, **options: Any
+    ) -> Any:
         while True:
             try:
-                return await real(self, stream, start, end, *rest)
+                return await real(self, stream, start, end, *rest, **options)
             except (MissingData, DamagedObject):
                 start += 1
                 if start >= end:

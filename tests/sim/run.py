@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from automq._native import DamagedObject
+from automq.config import keys
 from automq.stream.engine import MissingData
 from sim.admin import Churner, Committer
 from sim.audit import audit
@@ -19,23 +20,21 @@ from sim.loop import Deadlock, SimLoop
 from sim.nemesis import Nemesis
 from sim.net import Net
 from sim.node import Node, describe, node_config
+from sim.reading import EARLIEST, LATEST, Reader, WideReader, list_offset
 from sim.trace import Trace
 from sim.truth import PartitionTruth, Truth, Value
 from sim.workload import (
     BYTES_MAX,
-    EARLIEST,
-    LATEST,
     Deleter,
     IdempotentProducer,
     PlainProducer,
-    Reader,
     Shop,
     create_topic,
-    list_offset,
 )
 
 READY_S = 60.0
 PROGRESS_S = 300.0
+RECORDS_OF_LARGEST_REQUEST = 100
 STOP_S = 120.0
 VIOLATIONS_MAX = 20
 STORY_S_MAX = 3_000.0
@@ -89,11 +88,14 @@ class Run:
             config=node_config(random.Random(f"{seed} config")),
             complain=self.complain,
         )
+        # The largest request has to fit into the WAL, as in every configuration that is accepted.
+        wal_bytes = self.node.config.get(keys.automq.WAL_CAPACITY_BYTES)
+        record_bytes_max = wal_bytes // RECORDS_OF_LARGEST_REQUEST
         self.shop = Shop(
             node=self.node,
             truth=self.truth,
             seed=seed,
-            record_bytes_max=self.chance.choice([20, 2_000, 10_000]),
+            record_bytes_max=min(self.chance.choice([20, 2_000, 10_000]), record_bytes_max),
             pause_s=self.chance.choice([0.03, 0.1, 0.5]),
         )
         self.nemesis = Nemesis(self.node, self.net, self.shop, seed)
@@ -158,14 +160,17 @@ class Run:
             for number in range(self.chance.randint(0, 2)):
                 name = f"idem-{at}-{number}"
                 begin(name, IdempotentProducer(self.shop, name, at))
-            for number in range(self.chance.randint(0, 1)):
-                name = f"plain-{at}-{number}"
-                begin(name, PlainProducer(self.shop, name, at))
             begin(f"tail-{at}", Reader(self.shop, f"tail-{at}", at, is_cold=False))
             if self.chance.random() < 0.5:
                 begin(f"cold-{at}", Reader(self.shop, f"cold-{at}", at, is_cold=True))
             if at.topic == "deleted":
                 begin(f"deleter-{at}", Deleter(self.shop, f"deleter-{at}", at))
+        for number in range(self.chance.randint(0, 2)):
+            count = self.chance.randint(1, len(partitions))
+            name = f"plain-{number}"
+            begin(name, PlainProducer(self.shop, name, self.chance.sample(partitions, count)))
+        if self.chance.random() < 0.5:
+            begin("wide", WideReader(self.shop, "wide", partitions))
         for number in range(self.chance.randint(0, 2)):
             committer = Committer(self.shop, f"group-{number}", partitions[0])
             self.committers.append(committer)
@@ -188,7 +193,9 @@ class Run:
         for task in sorted(waiting, key=lambda task: task.get_name()):
             self.complain(f"{task.get_name()} does not come to an end: {task.get_stack()[-1:]}")
         for task in clients:
-            if task.done() and not task.cancelled() and task.exception() is not None:
+            if task.cancelled():
+                self.complain(f"{task.get_name()} was cancelled")
+            elif task.done() and task.exception() is not None:
                 self.complain(f"{task.get_name()} broke: {task.exception()!r}")
                 raise task.exception()  # type: ignore[misc]
 

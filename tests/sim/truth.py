@@ -38,6 +38,8 @@ class PartitionTruth:
     is_expiring: bool = False
     """Retention deletes here, so the start may move by itself."""
     content: dict[int, Value] = field(default_factory=dict)
+    stamps: dict[int, int] = field(default_factory=dict)
+    """Timestamps of the records that were read."""
     acked: dict[Value, int] = field(default_factory=dict)
     """Acknowledged records by value, with their offsets."""
     end_seen: int = 0
@@ -98,6 +100,8 @@ class Truth:
         position: int,
         data: PartitionData,
         floor: Floor,
+        *,
+        may_be_empty: bool = False,
     ) -> int:
         """Check one partition of a fetch; where to read on (-1: the position is out of range)."""
         if data.error_code == errors.OffsetOutOfRange.code:
@@ -110,7 +114,7 @@ class Truth:
             self.complain(f"{at}: read at {position}, below its start {data.log_start_offset}")
         bufs = data.records if isinstance(data.records, list) else [data.records]
         found = batches(b"".join(bytes(buf) for buf in bufs if buf is not None))
-        if not found and position < data.high_watermark:
+        if not found and position < data.high_watermark and not may_be_empty:
             self.complain(
                 f"{at}: nothing at {position}, below the high watermark {data.high_watermark}"
             )
@@ -145,6 +149,18 @@ class Truth:
         if start > at.start_wanted and not at.is_expiring:
             self.complain(f"{at}: starts at {start}, but only {at.start_wanted} was asked for")
 
+    def check_found(
+        self, at: PartitionTruth, timestamp: int, offset: int, before: dict[int, int]
+    ) -> None:
+        """The answer to a search by time. `before` are stamps that were known when it was asked."""
+        if offset >= 0 and at.stamps.get(offset, timestamp) < timestamp:
+            self.complain(f"{at}: {offset} is found for {timestamp}, and is older")
+        for known, stamp in before.items():
+            is_before = known >= at.start_wanted and (offset < 0 or known < offset)
+            if is_before and stamp >= timestamp and not at.is_expiring:
+                self.complain(f"{at}: {offset} is found for {timestamp}, {known} is as good")
+                return
+
     def _check_out_of_range(
         self, conversation: Conversation, at: PartitionTruth, position: int
     ) -> None:
@@ -165,6 +181,8 @@ class Truth:
         for record in read_records(batch.records):
             assert record.value is not None
             self._is_at(at, record.offset, decode_value(bytes(record.value)), "read")
+            if at.stamps.setdefault(record.offset, record.timestamp) != record.timestamp:
+                self.complain(f"{at}: the timestamp of {record.offset} has changed")
         self.records_read += batch.record_count
         return batch.next_offset
 

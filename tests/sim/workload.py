@@ -1,7 +1,8 @@
-"""What clients do: produce, read, delete, commit, create; each as its protocol asks."""
+"""Clients that produce, delete records and create topics, each as its protocol asks."""
 
 import asyncio
 import random
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from automq._native import Buf, build_batch
@@ -18,16 +19,8 @@ from automq.protocol.messages.delete_records_request import (
     DeleteRecordsTopic,
 )
 from automq.protocol.messages.delete_records_response import DeleteRecordsResponse
-from automq.protocol.messages.fetch_request import FetchPartition, FetchRequest, FetchTopic
-from automq.protocol.messages.fetch_response import FetchResponse
 from automq.protocol.messages.init_producer_id_request import InitProducerIdRequest
 from automq.protocol.messages.init_producer_id_response import InitProducerIdResponse
-from automq.protocol.messages.list_offsets_request import (
-    ListOffsetsPartition,
-    ListOffsetsRequest,
-    ListOffsetsTopic,
-)
-from automq.protocol.messages.list_offsets_response import ListOffsetsResponse
 from automq.protocol.messages.produce_request import (
     PartitionProduceData,
     ProduceRequest,
@@ -38,12 +31,10 @@ from sim.client import Client, Conversation, Lost
 from sim.node import Node
 from sim.truth import PartitionTruth, Truth, Value, encode_value
 
-EARLIEST, LATEST = -2, -1
 IN_FLIGHT_MAX = 5
 BYTES_MAX = 1 << 20
 ENOUGH_RECORDS = 2_000
 PRODUCE_VERSIONS = (3, 7, 9, 12)
-FETCH_VERSIONS = (5, 7, 11, 12)
 OUT_OF_SEQUENCE = (
     errors.OutOfOrderSequenceNumber.code,
     errors.DuplicateSequenceNumber.code,
@@ -60,7 +51,6 @@ TRANSIENT = (
     errors.NotController.code,
     errors.StaleBrokerEpoch.code,
 )
-
 
 Row = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
@@ -109,10 +99,13 @@ class Batch:
     sends: int = 0
 
 
-def produce_request(at: PartitionTruth, records: bytes, acks: int = -1) -> ProduceRequest:
-    data = PartitionProduceData(index=at.index, records=Buf(records))
-    topic = TopicProduceData(name=at.topic, partition_data=[data])
-    return ProduceRequest(acks=acks, timeout_ms=5_000, topic_data=[topic])
+def produce_request(*batches: tuple[PartitionTruth, bytes], acks: int = -1) -> ProduceRequest:
+    """One request for batches of several partitions, at most one of each."""
+    topics: dict[str, TopicProduceData] = {}
+    for at, records in batches:
+        topic = topics.setdefault(at.topic, TopicProduceData(name=at.topic, partition_data=[]))
+        topic.partition_data.append(PartitionProduceData(index=at.index, records=Buf(records)))
+    return ProduceRequest(acks=acks, timeout_ms=5_000, topic_data=list(topics.values()))
 
 
 def only_row(response: ProduceResponse) -> PartitionProduceResponse:
@@ -148,40 +141,58 @@ class Writer:
 
 
 class PlainProducer:
-    """acks=all without idempotence, one request at a time: at least once, in order."""
+    """acks=all without idempotence, one request at a time: at least once, in order.
 
-    def __init__(self, shop: Shop, name: str, at: PartitionTruth) -> None:
-        self.writer = Writer(shop, name, at)
+    It writes to several partitions; a request has a batch for each that is due.
+    """
+
+    def __init__(self, shop: Shop, name: str, partitions: Sequence[PartitionTruth]) -> None:
+        self.writers = [Writer(shop, f"{name}-{at}", at) for at in partitions]
+        self.shop = shop
+        self.chance = shop.chance(name)
         self.client = Client(shop.node, name, late=True)
+        self.version = self.chance.choice(PRODUCE_VERSIONS)
 
     async def run(self) -> None:
-        writer, shop = self.writer, self.writer.shop
-        while not shop.is_closing:
-            batch = writer.make()
-            await self._send(batch)
-            await writer.think()
+        while not self.shop.is_closing:
+            count = self.chance.randint(1, len(self.writers))
+            due = self.chance.sample(self.writers, count)
+            await self._send([(writer, writer.make()) for writer in due])
+            await self.shop.think(self.chance)
 
-    async def _send(self, batch: Batch) -> None:
-        """Send it until it is acknowledged."""
+    async def _send(self, due: list[tuple[Writer, Batch]]) -> None:
+        """Send until all are acknowledged."""
         while True:
-            if await self._send_once(batch):
+            due = await self._send_once(due)
+            if not due:
                 return
-            await asyncio.sleep(self.writer.chance.uniform(0, 0.3))
+            await asyncio.sleep(self.chance.uniform(0, 0.3))
 
-    async def _send_once(self, batch: Batch) -> bool:
-        writer = self.writer
-        request = produce_request(writer.at, batch.records, acks=writer.chance.choice([-1, -1, 1]))
+    async def _send_once(self, due: list[tuple[Writer, Batch]]) -> list[tuple[Writer, Batch]]:
+        """Those that have to be sent again."""
+        request = produce_request(
+            *((writer.at, batch.records) for writer, batch in due),
+            acks=self.chance.choice([-1, -1, 1]),
+        )
         conversation = await self.client.conversation()
         try:
-            response = await self.client.ask(request, ProduceResponse, writer.version)
+            response = await self.client.ask(request, ProduceResponse, self.version)
         except Lost:
-            return False
-        row = only_row(response)
-        if row.error_code != 0:
-            writer.shop.check_error(writer.name, conversation, row.error_code)
-            return False
-        writer.shop.truth.note_acked(writer.at, batch.values, row.base_offset)
-        return True
+            return due
+        rows = {
+            (topic.name, row.index): row
+            for topic in response.responses
+            for row in topic.partition_responses
+        }
+        again = []
+        for writer, batch in due:
+            row = rows[writer.at.topic, writer.at.index]
+            if row.error_code == 0:
+                self.shop.truth.note_acked(writer.at, batch.values, row.base_offset)
+            else:
+                self.shop.check_error(writer.name, conversation, row.error_code)
+                again.append((writer, batch))
+        return again
 
 
 class IdempotentProducer:
@@ -222,7 +233,7 @@ class IdempotentProducer:
         batch.conversation = conversation
         batch.sends += 1
         batch.answer = conversation.send(
-            produce_request(self.writer.at, batch.records), ProduceResponse, self.writer.version
+            produce_request((self.writer.at, batch.records)), ProduceResponse, self.writer.version
         )
 
     async def _take_first(self, *, alone: bool = False) -> bool:
@@ -232,7 +243,7 @@ class IdempotentProducer:
         assert batch.conversation is not None
         try:
             async with asyncio.timeout(self.writer.chance.choice([2.0, 10.0, 30.0])):
-                row = only_row(await batch.answer)
+                row = only_row(await asyncio.shield(batch.answer))
         except (Lost, TimeoutError):
             batch.conversation.close(late=self.writer.chance.random() < 0.3)
             return False
@@ -256,7 +267,7 @@ class IdempotentProducer:
             assert batch.answer is not None
             try:
                 async with asyncio.timeout(10):
-                    row = only_row(await batch.answer)
+                    row = only_row(await asyncio.shield(batch.answer))
             except (Lost, TimeoutError):
                 # Whatever is behind it on this connection is as unknown.
                 assert batch.conversation is not None
@@ -282,92 +293,6 @@ async def new_producer_id(client: Client, shop: Shop) -> int:
         if response.error_code == 0:
             return response.producer_id
         await asyncio.sleep(0.2)
-
-
-class Reader:
-    """Reads one partition: to its end and on, or again and again from some old offset."""
-
-    def __init__(self, shop: Shop, name: str, at: PartitionTruth, *, is_cold: bool) -> None:
-        self.shop = shop
-        self.name = name
-        self.at = at
-        self.is_cold = is_cold
-        self.chance = shop.chance(name)
-        self.client = Client(shop.node, name)
-        self.position = 0
-        self.version = self.chance.choice(FETCH_VERSIONS)
-
-    async def run(self) -> None:
-        while not self.shop.is_closing:
-            try:
-                await self._read_some()
-            except Lost:
-                await asyncio.sleep(self.chance.uniform(0, 0.3))
-            await self.shop.think(self.chance)
-
-    async def _read_some(self) -> None:
-        if self.is_cold and self.chance.random() < 0.3:
-            self.position = self.chance.randint(self.at.start_seen, max(self.at.end_seen, 1))
-        kind = self.chance.random()
-        if kind < 0.1:
-            await list_offset(self.client, self.shop, self.at, EARLIEST)
-        elif kind < 0.2:
-            await list_offset(self.client, self.shop, self.at, LATEST)
-        else:
-            wait_ms = self.chance.choice([0, 10, 500])
-            bytes_max = self.chance.choice([1, 2_000, 20_000])
-            await self.fetch(bytes_max, wait_ms)
-
-    async def fetch(self, bytes_max: int, wait_ms: int) -> bool:
-        """Read on from `position`; False when there was nothing, or an error. Raises Lost."""
-        before = self.position
-        floor = self.at.floor
-        wanted = FetchPartition(
-            partition=self.at.index, fetch_offset=before, partition_max_bytes=bytes_max
-        )
-        request = FetchRequest(
-            replica_id=-1,
-            max_wait_ms=wait_ms,
-            min_bytes=1,
-            max_bytes=BYTES_MAX,
-            topics=[FetchTopic(topic=self.at.topic, partitions=[wanted])],
-        )
-
-        def check(conversation: Conversation, response: FetchResponse) -> None:
-            data = response.responses[0].partitions[0]
-            if data.error_code not in (0, errors.OffsetOutOfRange.code):
-                self.shop.check_error(self.name, conversation, data.error_code)
-            moved = self.shop.truth.note_fetched(conversation, self.at, before, data, floor)
-            self.position = moved
-
-        await self.client.ask(request, FetchResponse, self.version, check=check)
-        if self.position < 0:
-            self.position = max(await list_offset(self.client, self.shop, self.at, EARLIEST), 0)
-        return self.position > before
-
-
-async def list_offset(client: Client, shop: Shop, at: PartitionTruth, which: int) -> int:
-    """The start or end of a partition, checked; -1 for an error. Raises Lost."""
-    floor = at.floor
-    wanted = ListOffsetsPartition(partition_index=at.index, timestamp=which)
-    request = ListOffsetsRequest(
-        replica_id=-1, topics=[ListOffsetsTopic(name=at.topic, partitions=[wanted])]
-    )
-    found = -1
-
-    def check(conversation: Conversation, response: ListOffsetsResponse) -> None:
-        nonlocal found
-        row = response.topics[0].partitions[0]
-        if row.error_code != 0:
-            shop.check_error(client.name, conversation, row.error_code)
-            return
-        found = row.offset
-        if conversation.is_current:
-            check_bound = shop.truth.check_start if which == EARLIEST else shop.truth.check_end
-            check_bound(at, found, floor)
-
-    await client.ask(request, ListOffsetsResponse, 7, check=check)
-    return found
 
 
 class Deleter:

@@ -263,7 +263,12 @@ class ObjectReader:
         if flight is None:
             flight = asyncio.get_running_loop().create_future()
             self._flights[key] = flight
-            self._tasks.create_task(self._fly(key, flight, get), name=f"read object {key[0]}")
+            flying = self._fly(key, flight, get)
+            try:
+                self._tasks.create_task(flying, name=f"read object {key[0]}")
+            except RuntimeError:
+                # The node is ending: nobody reads any more, and who waits is cancelled with it.
+                flying.close()
         return cast("T", await asyncio.shield(flight))
 
     async def _fly(
