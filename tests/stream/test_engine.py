@@ -72,6 +72,11 @@ async def test_nothing_is_acknowledged_after_a_failed_sync() -> None:
         assert not told
         assert stream.durable_offset == 1
         assert node.wal.failure is not None
+        # Whoever comes before the node has ended is told nothing either, and no error.
+        node.engine.append(stream, batch(b"later"), lambda: told.append("acknowledged"))
+        node.engine.when_all_is_durable(lambda: told.append("a duplicate"))
+        await asyncio.sleep(1)
+        assert not told
 
 
 @virtual

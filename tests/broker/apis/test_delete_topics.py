@@ -1,5 +1,6 @@
 """DeleteTopics: by name and by id, and what cannot be deleted."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +96,12 @@ async def test_a_deleted_topic_takes_its_configs_along(node: Node) -> None:
     await node.ask(by_name("reborn"))
     await node.create_topic("reborn")
     assert node.broker.configs.of("reborn").retention_ms != 77
+
+
+async def test_of_two_deletions_at_once_the_later_is_told_that_the_name_is_unknown(
+    node: Node,
+) -> None:
+    await node.create_topic("twice")
+    answers = await asyncio.gather(*(node.ask(by_name("twice"), 6) for _ in range(2)))
+    found = sorted(row.error_code for answer in answers for row in answer.responses)
+    assert found == [0, errors.UnknownTopicOrPartition.code]
