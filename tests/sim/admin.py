@@ -30,6 +30,19 @@ COMMIT_VERSION, FETCH_VERSION = 8, 8
 UNKNOWN = errors.UnknownTopicOrPartition.code
 
 
+async def find_coordinator(client: Client, group: str) -> None:
+    """Ask until somebody leads the group's partition; the first who asks creates the topic."""
+    request = FindCoordinatorRequest(key_type=0, coordinator_keys=[group])
+    while True:
+        try:
+            found = await client.ask(request, FindCoordinatorResponse, 4)
+        except Lost:
+            continue
+        if found.coordinators[0].error_code == 0:
+            return
+        await asyncio.sleep(0.2)
+
+
 class Committer:
     """One group that commits growing offsets and reads them back."""
 
@@ -44,24 +57,13 @@ class Committer:
         """The newest offset that was acknowledged or shown: it never goes back."""
 
     async def run(self) -> None:
-        await self._find_coordinator()
+        await find_coordinator(self.client, self.group)
         while not self.shop.is_closing:
             await self.shop.think(self.chance)
             try:
                 await (self._commit() if self.chance.random() < 0.7 else self.fetch())
             except Lost:
                 continue
-
-    async def _find_coordinator(self) -> None:
-        while True:
-            request = FindCoordinatorRequest(key_type=0, coordinator_keys=[self.group])
-            try:
-                found = await self.client.ask(request, FindCoordinatorResponse, 4)
-            except Lost:
-                continue
-            if found.coordinators[0].error_code == 0:
-                return
-            await asyncio.sleep(0.2)
 
     async def _commit(self) -> None:
         self.tried += 1

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from unittest.mock import patch
 
 from automq._native import DamagedObject
@@ -17,6 +17,7 @@ from sim.admin import Churner, Committer
 from sim.audit import audit
 from sim.client import Client, Lost
 from sim.loop import Deadlock, SimLoop
+from sim.members import Group, Member
 from sim.nemesis import Nemesis
 from sim.net import Net
 from sim.node import Node, describe, node_config
@@ -66,6 +67,12 @@ class Result:
             f"{self.acknowledged} acknowledged, {self.records_read} read, "
             f"{self.incarnations} incarnations; {', '.join(self.troubles)})"
         )
+
+
+class Runs(Protocol):
+    """A client: it works until the shop closes."""
+
+    async def run(self) -> None: ...
 
 
 class Run:
@@ -150,34 +157,50 @@ class Run:
         return partitions
 
     def _clients(self, partitions: list[PartitionTruth]) -> "list[asyncio.Task[None]]":
-        tasks = []
+        clients = self._partition_clients(partitions)
+        clients |= self._wide_clients(partitions)
+        clients |= self._group_clients(partitions)
+        return [self.loop.spawn(client.run(), name) for name, client in clients.items()]
 
-        def begin(name: str, client: Any) -> None:
-            running: Coroutine[Any, Any, None] = client.run()
-            tasks.append(self.loop.spawn(running, name))
-
+    def _partition_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
+        clients: dict[str, Runs] = {}
         for at in partitions:
             for number in range(self.chance.randint(0, 2)):
                 name = f"idem-{at}-{number}"
-                begin(name, IdempotentProducer(self.shop, name, at))
-            begin(f"tail-{at}", Reader(self.shop, f"tail-{at}", at, is_cold=False))
+                clients[name] = IdempotentProducer(self.shop, name, at)
+            name = f"tail-{at}"
+            clients[name] = Reader(self.shop, name, at, is_cold=False)
             if self.chance.random() < 0.5:
-                begin(f"cold-{at}", Reader(self.shop, f"cold-{at}", at, is_cold=True))
+                name = f"cold-{at}"
+                clients[name] = Reader(self.shop, name, at, is_cold=True)
             if at.topic == "deleted":
-                begin(f"deleter-{at}", Deleter(self.shop, f"deleter-{at}", at))
+                name = f"deleter-{at}"
+                clients[name] = Deleter(self.shop, name, at)
+        return clients
+
+    def _wide_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
+        clients: dict[str, Runs] = {}
         for number in range(self.chance.randint(0, 2)):
-            count = self.chance.randint(1, len(partitions))
             name = f"plain-{number}"
-            begin(name, PlainProducer(self.shop, name, self.chance.sample(partitions, count)))
+            some = self.chance.sample(partitions, self.chance.randint(1, len(partitions)))
+            clients[name] = PlainProducer(self.shop, name, some)
         if self.chance.random() < 0.5:
-            begin("wide", WideReader(self.shop, "wide", partitions))
+            clients["wide"] = WideReader(self.shop, "wide", partitions)
+        if self.chance.random() < 0.5:
+            clients["churn"] = Churner(self.shop, "churn")
+        return clients
+
+    def _group_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
+        clients: dict[str, Runs] = {}
         for number in range(self.chance.randint(0, 2)):
             committer = Committer(self.shop, f"group-{number}", partitions[0])
             self.committers.append(committer)
-            begin(committer.group, committer)
-        if self.chance.random() < 0.5:
-            begin("churn", Churner(self.shop, "churn"))
-        return tasks
+            clients[committer.group] = committer
+        group = Group("members", partitions[-1])
+        for number in range(self.chance.choice([0, 0, 1, 3])):
+            name = f"member-{number}"
+            clients[name] = Member(self.shop, name, group)
+        return clients
 
     async def _finish(self, clients: "list[asyncio.Task[None]]") -> None:
         """Nothing goes wrong any more: everyone has to come to an end, in bounded time."""
