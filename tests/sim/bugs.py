@@ -11,6 +11,7 @@ from typing import Any
 from unittest.mock import patch
 
 from automq._native import DamagedObject, WalRecord
+from automq.broker import partitions
 from automq.broker.apis import fetch
 from automq.broker.partitions import Partitions
 from automq.coordinator.shard import Shard
@@ -25,6 +26,7 @@ from automq.protocol import errors
 from automq.stream.engine import MissingData, Stream, StreamEngine
 from automq.stream.recovery import WalRecovery
 from automq.stream.uploader import Uploader
+from automq.stream.wal import WalFailed
 
 Bug = Callable[[], Any]
 BUGS: dict[str, Bug] = {}
@@ -270,4 +272,63 @@ def takes_an_older_wal_id_again() -> Iterator[None]:
         return Decision(decision.records, max(decision.reply - 1, 0))
 
     with patch.object(nodes, "register_wal", register_wal):
+        yield
+
+
+# -- what it found by itself, put back
+
+
+@bug
+def refuses_before_what_that_rests_on_is_stored() -> Iterator[None]:
+    real = MetadataState._submit
+
+    async def submit(self: MetadataState, commands: list[Any], **options: Any) -> Any:
+        await self._wait_for_room()
+        commands[0](self.image)  # raises at once what it refuses with
+        return await real(self, commands, **options)
+
+    with patch.object(MetadataState, "_submit", submit):
+        yield
+
+
+@bug
+def never_opens_again_what_it_could_not_open() -> Iterator[None]:
+    async def load(self: Partitions, partition: Partition) -> None:
+        await self._load_once(partition)
+
+    with patch.object(Partitions, "_load", load):
+        yield
+
+
+@bug
+def answers_with_an_unknown_error_when_the_wal_has_failed() -> Iterator[None]:
+    real = StreamEngine.append
+
+    def append(self: StreamEngine, *args: Any) -> int:
+        if self.wal.failure is not None:
+            raise WalFailed("the WAL has failed")
+        return real(self, *args)
+
+    with patch.object(StreamEngine, "append", append):
+        yield
+
+
+@bug
+def never_lets_go_of_a_wal_full_of_deleted_records() -> Iterator[None]:
+    with patch.object(Uploader, "_holds_dead_records", False):
+        yield
+
+
+@bug
+def lets_the_start_of_a_partition_go_back() -> Iterator[None]:
+    real = partitions.remember
+
+    async def remember(partition: Partition, log_start_offset: int) -> None:
+        known, partition.log_start_offset = partition.log_start_offset, 0
+        try:
+            await real(partition, log_start_offset)
+        finally:
+            partition.log_start_offset = max(known, partition.log_start_offset)
+
+    with patch.object(partitions, "remember", remember):
         yield

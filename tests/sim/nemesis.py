@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable
 
 from automq.objectstore.errors import StoreError, Throttled, TryAgain, Unavailable
 from automq.objectstore.simulated import Effect, Fault
+from automq.stream.wal import SimulatedDisk
+from automq.stream.wal.simulated import _Entry
 from sim.net import Net
 from sim.node import Node
 from sim.workload import Shop
@@ -39,6 +41,8 @@ class Nemesis:
             "disk is slow": self._disk_is_slow,
             "disk is full": self._disk_is_full,
             "disk fails": self._disk_fails,
+            "disk is damaged": self._disk_is_damaged,
+            "disk is missing": self._disk_is_missing,
             "broken connections": self._break_connections,
             "slow network": self._slow_network,
             "clock": self._set_clock,
@@ -202,6 +206,50 @@ class Nemesis:
         self._node.disk.failing = True
         await self._some_time(1)
         self._node.disk.failing = False
+
+    async def _disk_is_damaged(self) -> None:
+        """A record that was synced cannot be read: the node must not start without it."""
+        node = self._node
+        node.failures_expected.add("is damaged at position")
+        node.crash(node.newest)
+        damaged = self._synced_record()
+        node.start()
+        if damaged is not None:
+            damaged.good = False
+            try:
+                await self._some_time(2)
+            finally:
+                damaged.good = True
+
+    def _synced_record(self) -> _Entry | None:
+        """Some record below a position that a later record knows as synced."""
+        entries = [
+            entry for _, it in sorted(self._node.disk._platters.items()) for entry in it.entries
+        ]
+        known = [
+            entry
+            for number, entry in enumerate(entries)
+            if entry.good
+            and any(later.synced > entry.record.position for later in entries[number + 1 :])
+        ]
+        return self._chance.choice(known) if known else None
+
+    async def _disk_is_missing(self) -> None:
+        """It starts on an empty disk: only if nothing is on the other one that it needs."""
+        node = self._node
+        node.failures_expected.add("is the disk mounted?")
+        node.crash(node.newest)
+        right, wrong = node.disk, SimulatedDisk(self._chance)
+        node.disk = wrong
+        node.start()
+        try:
+            await self._some_time(2)
+        finally:
+            # With nothing to lose on the other one it goes on with this one.
+            if not wrong.wal_ids():
+                node.crash(node.newest)
+                node.disk = right
+                node.start()
 
     async def _break_connections(self) -> None:
         self._net.break_some(self._chance.choice([0.2, 1.0]))

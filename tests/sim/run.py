@@ -132,6 +132,7 @@ class Run:
                     raise
                 asyncio.current_task().uncancel()  # type: ignore[union-attr]
         fighting.cancel()
+        await asyncio.wait([fighting])
         self.nemesis.heal()
         await self._finish(clients)
         await self._check_all(partitions)

@@ -31,6 +31,8 @@ async def remember(partition: "Partition", log_start_offset: int) -> None:
     """
     state, engine = partition.state, partition.engine
     assert state is not None, partition
+    # Whoever was remembered meanwhile may have wanted more: the start never goes back.
+    log_start_offset = max(log_start_offset, partition.log_start_offset)
     snapshot = snapshot_of(partition, log_start_offset)
     batch = encode_snapshot(snapshot)
     stored: asyncio.Future[None] = asyncio.get_running_loop().create_future()
