@@ -15,6 +15,6 @@ async def test_of_two_deletions_at_once_the_further_one_counts() -> None:
         for number in range(5):
             await host.produce(partition, b"%d" % number)
         delete = host.partitions.delete_records
-        assert await asyncio.gather(delete(partition, 4), delete(partition, 3)) == [4, 4]
+        assert list(await asyncio.gather(delete(partition, 4), delete(partition, 3))) == [4, 4]
     async with hosting(machine) as host:
         assert (await host.open()).log_start_offset == 4

@@ -11,7 +11,6 @@ from typing import Any
 from unittest.mock import patch
 
 from automq._native import DamagedObject, WalRecord
-from automq.broker import partitions
 from automq.broker.apis import fetch
 from automq.broker.partitions import Partitions
 from automq.coordinator.shard import Shard
@@ -20,7 +19,7 @@ from automq.metadata.register import ObjectStoreRegister, Unsettled
 from automq.metadata.state import MetadataState
 from automq.objectstore.retry import Retrying
 from automq.objectstore.store import Pieces
-from automq.partition import Partition
+from automq.partition import Partition, remembering
 from automq.partition.producers import ProducerStates
 from automq.protocol import errors
 from automq.stream.engine import MissingData, Stream, StreamEngine
@@ -321,14 +320,5 @@ def never_lets_go_of_a_wal_full_of_deleted_records() -> Iterator[None]:
 
 @bug
 def lets_the_start_of_a_partition_go_back() -> Iterator[None]:
-    real = partitions.remember
-
-    async def remember(partition: Partition, log_start_offset: int) -> None:
-        known, partition.log_start_offset = partition.log_start_offset, 0
-        try:
-            await real(partition, log_start_offset)
-        finally:
-            partition.log_start_offset = max(known, partition.log_start_offset)
-
-    with patch.object(partitions, "remember", remember):
+    with patch.object(remembering, "max", lambda wanted, _: wanted, create=True):
         yield
