@@ -1,0 +1,233 @@
+"""What a store in trouble does to clients: for each fault, what they see, and that all recovers."""
+
+import asyncio
+import os
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from moto.server import ThreadedMotoServer
+
+from automq._native import read_records
+from automq.objectstore import Throttled, Unavailable
+from automq.objectstore.simulated import READS, Effect, Fault
+from automq.protocol import errors
+from crash.load import PARTITIONS, Load
+from crash.readers import SteadyReader
+from crash.test_outages import progresses, until
+from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
+from support.s3_proxy import Mischief, S3Proxy, s3_proxy
+from support.server import Server
+from support.storage import KIB, Machine
+from support.virtual_node import VirtualClient, VirtualNode, virtual_node
+from support.virtual_time import virtual
+
+SMALL = (
+    "automq.log.cache.bytes=4194304",
+    "automq.block.cache.bytes=1048576",
+    "automq.upload.bytes=262144",
+    "automq.upload.interval.ms=1000",
+)
+TEN_MINUTES_S = 600.0
+BUCKET = "automq-fault-tests"
+KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "not a secret"}
+
+
+def now_s() -> float:
+    return asyncio.get_running_loop().time()
+
+
+async def say(client: VirtualClient, number: int) -> int:
+    """Produce one record that names its number; its offset."""
+    row = only(await client.ask(produce(b"%06d" % number + bytes(40 * KIB)), PRODUCE_VERSION))
+    assert row.error_code == 0, row
+    return int(row.base_offset)
+
+
+async def numbers_in(node: VirtualNode) -> list[int]:
+    """The number of every record, read one fetch after the other."""
+    client, found = node.client(), list[int]()
+    while True:
+        row = only(
+            await client.ask(fetch(len(found), partition_max_bytes=256 * KIB), FETCH_VERSION)
+        )
+        assert row.error_code == 0, row
+        new = [int((record.value or b"")[:6]) for record in read_records(row.records or b"")]
+        if not new:
+            assert row.high_watermark == len(found)
+            return found
+        found += new
+
+
+async def talk(client: VirtualClient, told: list[int], until_s: float) -> None:
+    """Produce one record after the other until it is late enough, and one more answer."""
+    while now_s() < until_s:
+        assert await say(client, len(told)) == len(told)
+        told.append(len(told))
+        await asyncio.sleep(0.1)
+
+
+@virtual
+async def test_a_store_that_is_down_for_ten_minutes_holds_producers_back_and_loses_nothing() -> (
+    None
+):
+    machine, told = Machine(), list[int]()
+    async with virtual_node(machine, *SMALL) as node:
+        await node.create_topic()
+        machine.store.inject(Fault(Effect.FAIL, times=None, error=Unavailable))
+        began = now_s()
+        talking = asyncio.create_task(talk(node.client(), told, began + TEN_MINUTES_S))
+        await asyncio.sleep(TEN_MINUTES_S - 1)
+        # Memory is full of what could not be uploaded: the producer waits, and is told nothing.
+        held_at = len(told)
+        assert 50 < held_at < 110, held_at
+        machine.store.heal()
+        await talking
+        assert len(told) == held_at + 1
+        assert now_s() - began < TEN_MINUTES_S + 10
+        await talk(node.client(), told, now_s() + 30)
+        assert len(told) > held_at + 200, "as fast as before"
+        assert await numbers_in(node) == told
+    async with virtual_node(machine, *SMALL) as node:
+        assert await numbers_in(node) == told
+
+
+@virtual
+async def test_a_store_that_throttles_costs_time_and_no_record() -> None:
+    machine, told = Machine(), list[int]()
+    async with virtual_node(machine, *SMALL) as node:
+        await node.create_topic()
+        machine.store.inject(Fault(Effect.FAIL, times=None, probability=0.8, error=Throttled))
+        await talk(node.client(), told, now_s() + 60)
+        assert len(told) > 100
+        during = len(machine.store.calls)
+        assert during < 1000, "a store that asks for less is not asked for more"
+        machine.store.heal()
+        await talk(node.client(), told, now_s() + 30)
+        assert await numbers_in(node) == told
+    async with virtual_node(machine, *SMALL) as node:
+        assert await numbers_in(node) == told
+
+
+@virtual
+async def test_a_store_that_takes_five_seconds_does_not_slow_producers_or_readers_at_the_tail() -> (
+    None
+):
+    machine, told = Machine(), list[int]()
+    async with virtual_node(machine, *SMALL) as node:
+        await node.create_topic()
+        slow = Fault(Effect.DELAY, times=None, wait_ms=(5_000, 5_000))
+        machine.store.inject(slow)
+        client = node.client()
+        for number in range(200):
+            began = now_s()
+            told.append(await say(client, number))
+            row = only(await client.ask(fetch(number), FETCH_VERSION))
+            assert len(row.records or b"") > 0
+            assert now_s() - began < 0.1
+            await asyncio.sleep(2)
+        began = now_s()
+        assert await numbers_in(node) == told
+        assert now_s() - began > 5, "old data was read from the store"
+
+
+@virtual
+async def test_a_slow_store_answers_old_reads_late_and_they_are_right() -> None:
+    machine, told = Machine(), list[int]()
+    async with virtual_node(machine, *SMALL) as node:
+        await node.create_topic()
+        await talk(node.client(), told, now_s() + 40)
+        machine.store.inject(Fault(Effect.DELAY, READS, times=None, wait_ms=(5_000, 5_000)))
+        began = now_s()
+        row = only(await node.client().ask(fetch(0, max_wait_ms=500), FETCH_VERSION))
+        assert row.error_code in (0, errors.KafkaStorageError.code)
+        assert now_s() - began < 20
+        machine.store.heal()
+        assert await numbers_in(node) == told
+
+
+# -- over HTTP, with a proxy between the broker and a real S3 server
+
+
+@pytest.fixture(scope="module")
+def upstream() -> Iterator[str]:
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
+    server.start()
+    host, port = server.get_host_and_port()
+    with urllib.request.urlopen(
+        urllib.request.Request(f"http://{host}:{port}/{BUCKET}", method="PUT")
+    ):
+        pass
+    yield f"http://{host}:{port}"
+    server.stop()
+
+
+@pytest.fixture
+def proxy(upstream: str) -> Iterator[S3Proxy]:
+    with s3_proxy(upstream) as between:
+        yield between
+
+
+@pytest.fixture
+def server(proxy: S3Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name, value in KEYS.items():
+        monkeypatch.setitem(os.environ, name, value)
+    where = f"endpoint={proxy.endpoint}&path_style=true&allow_http=true"
+    broker = Server(
+        tmp_path,
+        f"automq.storage.uri=s3://{BUCKET}/{tmp_path.name}?{where}",
+        f"automq.metadata.uri=file://{tmp_path}/metadata",
+        "automq.upload.interval.ms=100",
+    )
+    broker.start()
+    yield broker
+    if broker.process is not None:
+        broker.kill()
+
+
+@pytest.mark.parametrize(
+    "mischief", [Mischief.SLOW_DOWN, Mischief.EXPIRED_TOKEN, Mischief.LOSE_ANSWER]
+)
+def test_producers_go_on_while_uploads_are_refused_and_all_of_it_arrives(
+    server: Server, proxy: S3Proxy, mischief: Mischief
+) -> None:
+    load = Load(server, per_s=100)
+    progresses(load)
+    proxy.mischief = mischief
+    until(lambda: proxy.hits[mischief] >= 3, "uploads are in trouble")
+    progresses(load)
+    proxy.heal()
+    progresses(load)
+    until(lambda: "works again" in server.log, "the end of the trouble is told")
+    # Nothing of it is in memory any more.
+    server.stop()
+    server.start()
+    load.finish()
+
+
+@pytest.mark.parametrize("mischief", [Mischief.CUT_BODY, Mischief.WRONG_BYTES])
+def test_damaged_answers_are_never_served_and_do_not_stay(
+    server: Server, proxy: S3Proxy, mischief: Mischief
+) -> None:
+    load = Load(server, per_s=100)
+    progresses(load)
+    server.stop()
+    server.start()
+    proxy.only, proxy.mischief = frozenset({"GET"}), mischief
+    late = SteadyReader(server.bootstrap, "numbers", PARTITIONS)
+    late.start()
+    until(lambda: proxy.hits[mischief] >= 3, "reads are damaged")
+    progresses(load)
+    proxy.heal()
+    load.finish()
+    until(lambda: late.count >= load.ledger.count, "everything is read after all")
+    late.finish()
+    assert not late.complaints, late.complaints[:5]
+    values = {index: [*rows.values()] for index, rows in late.seen.items()}
+    assert all([*map(number, rows)] == [*range(len(rows))] for rows in values.values())
+
+
+def number(value: bytes) -> int:
+    """What a record of the load says that it is."""
+    return int(value.split(b" ", 1)[0])
