@@ -18,7 +18,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from automq.controller import leaders, nodes, objects, topics
+from automq.controller import leaders, nodes, objects, takeovers, topics
 from automq.controller.topics import TopicDefaults, TopicWish, check_topic_name
 from automq.metadata.decision import Command
 from automq.metadata.image import Image
@@ -93,7 +93,7 @@ class AnyCommands(RuleBasedStateMachine):
 
     @rule(node_id=node_ids, ago=st.integers(0, 1), wal=small)
     def take_over(self, node_id: int, ago: int, wal: int) -> None:
-        self.attempt(lambda image: nodes.take_over(image, wal, *self.me(node_id, ago)))
+        self.attempt(lambda image: takeovers.take_over(image, wal, self.me(node_id, ago)))
 
     @rule(node_id=node_ids, ago=st.integers(0, 1), wal=small, fence=wide, clean=st.booleans())
     def close_wal(self, node_id: int, ago: int, wal: int, fence: int, clean: bool) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from automq.controller import leaders, nodes, objects, topics
+from automq.controller import leaders, nodes, objects, takeovers, topics
 from automq.metadata.decision import Command
 from automq.metadata.image import Image
 from automq.metadata.log import encode_all
@@ -46,13 +46,13 @@ class Cluster:
         incarnation = self.incarnations.to_bytes(16, "big")
         wish = nodes.NodeWish(1, incarnation, 3, None, "h", (), "automq")
         self.node_epoch = self.run(lambda image: nodes.register_node(image, wish))
-        for wal in nodes.unfinished_wals(self.image, 1, self.node_epoch):
+        for wal in takeovers.unfinished_wals(self.image, 1):
             self.finish(wal.wal)
         self.wal = self.run(lambda image: nodes.register_wal(image, *self.me, "file:///wal"))
         self.run(lambda image: leaders.lead_at(image, *self.me))
 
     def finish(self, wal_id: int) -> None:
-        start = self.run(lambda image: nodes.take_over(image, wal_id, *self.me))
+        start = self.run(lambda image: takeovers.take_over(image, wal_id, self.me)).start
         self.run(lambda image: nodes.close_wal(image, wal_id, self.me, start, clean=False))
 
     @property
@@ -147,7 +147,7 @@ def test_a_restarted_node_commits_the_tail_of_its_old_wal_and_leads_after_that(
     with pytest.raises(errors.InvalidRequest, match="still holds a tail"):
         cluster.run(lambda image: leaders.lead_at(image, *cluster.me))
 
-    cluster.run(lambda image: nodes.take_over(image, tail.wal_id, *cluster.me))
+    cluster.run(lambda image: takeovers.take_over(image, tail.wal_id, cluster.me))
     assert cluster.commit(replace(tail, object_id=cluster.prepare())) == [TAKEN]
     cluster.run(lambda image: nodes.close_wal(image, tail.wal_id, cluster.me, 9, clean=False))
     cluster.run(lambda image: leaders.lead_at(image, *cluster.me))
@@ -159,7 +159,7 @@ def test_a_restarted_node_commits_the_tail_of_its_old_wal_and_leads_after_that(
 
 def test_a_wal_of_a_live_owner_is_not_taken(cluster: Cluster) -> None:
     with pytest.raises(errors.InvalidRequest, match="which is alive"):
-        cluster.run(lambda image: nodes.take_over(image, cluster.wal, *cluster.me))
+        cluster.run(lambda image: takeovers.take_over(image, cluster.wal, cluster.me))
 
 
 def test_what_leaves_a_gap_is_refused(cluster: Cluster) -> None:

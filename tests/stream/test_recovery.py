@@ -7,7 +7,7 @@ import pytest
 from automq.controller.leaders import PartitionAt
 from automq.node.failure import NodeFailure
 from automq.objectstore.simulated import Effect, Fault
-from support.storage import KIB, Died, Machine, Sizes, StorageNode, batch, running, start
+from support.storage import KIB, NODE_ID, Died, Machine, Sizes, StorageNode, batch, running, start
 from support.virtual_time import virtual
 
 FOREVER = Sizes(upload_bytes=1 << 30, interval_ms=10**9)
@@ -137,7 +137,7 @@ async def test_after_a_clean_stop_there_is_nothing_to_recover() -> None:
     assert machine.disk.wal_ids() == []
     machine.store.calls.clear()
     async with running(machine, FOREVER) as node:
-        assert node.controller.unfinished_wals() == []
+        assert node.controller.unfinished_wals(NODE_ID) == []
         assert [operation for operation, _ in machine.store.calls] == []
         assert await node.read_values(node.open(led(node))) == [b"a"]
 
@@ -195,7 +195,7 @@ async def test_a_topic_deleted_before_the_kill_is_dropped_from_its_wal() -> None
         await node.controller.delete_topic(node.metadata.image.cluster.topic_ids["t"])
     async with running(machine) as node:
         assert await node.read_values(node.open(led(node, "u"))) == [b"alive"]
-        assert node.controller.unfinished_wals() == []
+        assert node.controller.unfinished_wals(NODE_ID) == []
 
 
 @virtual

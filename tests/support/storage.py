@@ -23,7 +23,7 @@ from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState, Policy
-from automq.node.storage import recover_wals
+from automq.node.takeover import Taker, take_over_own
 from automq.objectstore.retry import Retrying
 from automq.objectstore.simulated import SimulatedStore
 from automq.stream.client import Verdict
@@ -205,13 +205,8 @@ async def start(machine: Machine, sizes: Sizes, tasks: asyncio.TaskGroup) -> Sto
     tasks.create_task(metadata.serve())
     controller = LocalController(metadata, NODE_ID, machine.world.clock, store)
     await controller.register(CONFIG, machine.world.new_uuid())
-    await recover_wals(
-        controller=controller,
-        home=machine.disk,
-        store=store,
-        cluster_id=CLUSTER,
-        object_bytes=sizes.upload_bytes,
-    )
+    taker = Taker(controller, store, CLUSTER, sizes.upload_bytes, home_of=lambda _: machine.disk)
+    await take_over_own(taker, NODE_ID, machine.disk)
     wal_id = await controller.register_wal("simulated:")
     wal = machine.disk.open(wal_id=wal_id, node_id=NODE_ID, cluster_id=CLUSTER, options=sizes.wal)
     reader = ObjectReader(

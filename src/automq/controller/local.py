@@ -3,14 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from automq import __version__
 from automq.config import keys
 from automq.config.node_config import NodeConfig
-from automq.controller import configs, leaders, nodes, objects, topics
+from automq.controller import configs, leaders, nodes, objects, takeovers, topics
 from automq.controller.configs import ConfigWish
 from automq.controller.leaders import PartitionAt, StreamAt
+from automq.controller.takeovers import OpenStream
 from automq.controller.topics import TopicDefaults, TopicMade, TopicWish
 from automq.metadata.decision import Command, Decision
 from automq.metadata.image import Image
@@ -65,6 +66,12 @@ class LocalController:
         except (Deposed, Stopped) as error:
             raise errors.NotController(str(error)) from error
 
+    async def _run_together(self, commands: Sequence[Command[Any]]) -> list[Any]:
+        try:
+            return await self._metadata.run_together(commands)
+        except (Deposed, Stopped) as error:
+            raise errors.NotController(str(error)) from error
+
     # -- this node
 
     async def register(self, config: NodeConfig, incarnation: bytes) -> None:
@@ -92,11 +99,8 @@ class LocalController:
         await self._run(lambda image: nodes.activate_node(image, *self._me))
 
     async def lead(self) -> int:
-        """Lead again what this node led, at new epochs; how many partitions that are."""
+        """Lead what this node led, and what nobody else can, at new epochs; how many those are."""
         return await self._run(lambda image: leaders.lead_at(image, *self._me))
-
-    def unfinished_wals(self) -> list[Wal]:
-        return nodes.unfinished_wals(self._image, self._node_id, self._node_epoch)
 
     def may_hold_data(self, wal: Wal) -> bool:
         """Whether something acknowledged may be in a WAL of an earlier incarnation, and nowhere
@@ -112,12 +116,51 @@ class LocalController:
     async def register_wal(self, uri: str) -> int:
         return await self._run(lambda image: nodes.register_wal(image, *self._me, uri))
 
-    async def take_over(self, wal_id: int) -> int:
-        """Take a WAL of an older incarnation; where it has to be read from."""
-        return await self._run(lambda image: nodes.take_over(image, wal_id, *self._me))
+    # -- WALs whose owner is gone
 
-    async def close_wal(self, wal_id: int, *, fence: int, clean: bool) -> None:
-        await self._run(lambda image: nodes.close_wal(image, wal_id, self._me, fence, clean=clean))
+    def wals(self) -> list[Wal]:
+        """Every WAL that is known, closed or not."""
+        return [wal for _, wal in sorted(self._image.storage.wals.items())]
+
+    def unfinished_wals(self, node_id: int) -> list[Wal]:
+        return takeovers.unfinished_wals(self._image, node_id)
+
+    def is_mine(self, wal: Wal) -> bool:
+        """Whether an earlier incarnation of this node wrote it."""
+        return wal.node_id == self._node_id
+
+    def open_streams(self, wal: Wal) -> list[OpenStream]:
+        """The streams that its owner had open, with what of them is committed."""
+        return takeovers.open_streams(self._image, wal)
+
+    async def fence_and_take_over(self, node_id: int) -> list[Wal]:
+        """Take every WAL that a node left, in one entry, in which another node is fenced as well.
+
+        Their starts are final when this returns. Raises InvalidRequest.
+        """
+        commands: list[Command[Any]] = []
+        if node_id != self._node_id:
+            commands.append(lambda image: takeovers.fence_node(image, self._me, node_id))
+        commands.append(lambda image: takeovers.take_over_all(image, self._me, node_id))
+        wals: list[Wal] = (await self._run_together(commands))[-1]
+        return wals
+
+    async def finish_wal(self, wal_id: int, *, last: ObjectCommit | None, fence: int) -> int:
+        """Commit the last of a WAL, close its owner's streams and itself, in one entry; how many
+        streams.
+        """
+        commands: list[Command[Any]] = []
+        if last is not None:
+            commands.append(lambda image: objects.commit_object(image, *self._me, last))
+        commands.append(lambda image: takeovers.finish_wal(image, wal_id, self._me, fence))
+        closed: int = (await self._run_together(commands))[-1]
+        return closed
+
+    async def stop_node(self) -> None:
+        """Say that this node, which had no stream open, has stopped."""
+        await self._run(lambda image: takeovers.stop_node(image, self._me))
+
+    # -- the end
 
     async def close_node(self, *, wal_id: int, fence: int) -> None:
         """Everything is uploaded: close streams and WAL, and say that this node has stopped."""

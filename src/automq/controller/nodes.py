@@ -1,6 +1,6 @@
-"""Commands about nodes and their WALs: register, take over, close. Pure."""
+"""Commands about nodes and their WALs: register, activate, close. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from automq._native import Columns
@@ -16,8 +16,7 @@ from automq.metadata.records.nodes import (
 )
 from automq.metadata.records.registry import Record
 from automq.metadata.records.streams import StreamsClosed
-from automq.metadata.records.wals import WalClosed, WalKind, WalRegistered, WalTakeover
-from automq.metadata.storage import Wal
+from automq.metadata.records.wals import WalClosed, WalKind, WalRegistered
 from automq.protocol import errors
 
 PRODUCER_IDS_AT_ONCE = 1_000
@@ -78,15 +77,6 @@ def register_wal(image: Image, node_id: int, node_epoch: int, uri: str) -> Decis
     return Decision([WalRegistered(wal_id, node_id, node_epoch, uri, WalKind.FILE, 0)], wal_id)
 
 
-def unfinished_wals(image: Image, node_id: int, node_epoch: int) -> list[Wal]:
-    """WALs of older incarnations of a node that are not closed, oldest first."""
-    return [
-        wal
-        for _, wal in sorted(image.storage.wals.items())
-        if wal.node_id == node_id and wal.node_epoch < node_epoch and not wal.closed
-    ]
-
-
 def has_led(image: Image, node_id: int, node_epoch: int) -> bool:
     """Whether this incarnation may have appended: it has opened a stream that still is one."""
     for stream_id in image.storage.tables.streams_of_node(node_id):
@@ -94,24 +84,6 @@ def has_led(image: Image, node_id: int, node_epoch: int) -> bool:
         if stream is not None and stream.node_epoch == node_epoch:
             return True
     return False
-
-
-def take_over(image: Image, wal_id: int, taker: int, taker_epoch: int) -> Decision[int]:
-    """Give a WAL to a taker; the position from which on it has to be read.
-
-    Invariant: its owner is fenced: a newer incarnation is registered, or the node is declared dead.
-    From this record on only the taker's commits are accepted, so the start cannot move under it.
-    Raises StaleBrokerEpoch, InvalidRequest.
-    """
-    check_node(image, taker, taker_epoch)
-    wal = image.storage.wals.get(wal_id)
-    if wal is None or wal.closed:
-        raise errors.InvalidRequest(f"WAL {wal_id} is closed already")
-    owner = image.cluster.nodes.get(wal.node_id)
-    if owner is not None and owner.node_epoch == wal.node_epoch and owner.is_live:
-        raise errors.InvalidRequest(f"WAL {wal_id} belongs to node {wal.node_id}, which is alive")
-    takeover = WalTakeover(wal_id, wal.start, taker, taker_epoch, wal.attempt + 1)
-    return Decision([takeover], wal.start)
 
 
 def close_wal(
@@ -126,6 +98,22 @@ def close_wal(
     return Decision([WalClosed(wal_id, fence, clean)], None)
 
 
+def close_streams(image: Image, streams: Iterable[int]) -> list[Record]:
+    """Records that close those of `streams` that are open, each at its committed end.
+
+    Invariant: decided with, or after, the last commit of every WAL that may hold a tail of them.
+    """
+    rows = [
+        (stream_id, stream.epoch, stream.end)
+        for stream_id in streams
+        if (stream := image.storage.stream(stream_id)) is not None and stream.open
+    ]
+    if not rows:
+        return []
+    columns = [list(column) for column in zip(*sorted(rows), strict=True)]
+    return [StreamsClosed(Columns(*columns))]
+
+
 def close_node(
     image: Image, node_id: int, node_epoch: int, wal_id: int, fence: int
 ) -> Decision[None]:
@@ -135,15 +123,7 @@ def close_node(
     """
     check_node(image, node_id, node_epoch)
     closed = close_wal(image, wal_id, (node_id, node_epoch), fence, clean=True)
-    records: list[Record] = []
-    rows = [
-        (stream_id, stream.epoch, stream.end)
-        for stream_id in image.storage.tables.streams_of_node(node_id)
-        if (stream := image.storage.stream(stream_id)) is not None and stream.open
-    ]
-    if rows:
-        columns = [list(column) for column in zip(*sorted(rows), strict=True)]
-        records.append(StreamsClosed(Columns(*columns)))
+    records = close_streams(image, image.storage.tables.streams_of_node(node_id))
     records += closed.records
     cordoned = image.cluster.nodes[node_id].cordoned
     records.append(

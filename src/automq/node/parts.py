@@ -22,7 +22,7 @@ from automq.coordinator.group.settings import GroupSettings
 from automq.metadata.state import MetadataState
 from automq.node.metadata import elect_here
 from automq.node.places import Places
-from automq.node.storage import recover_wals
+from automq.node.takeover import Taker, take_over_own
 from automq.objectstore import ObjectStore
 from automq.objectstore.retry import Retrying
 from automq.stream.engine import StreamEngine
@@ -72,13 +72,9 @@ async def assemble(
     controller = LocalController(metadata, config.node_id, world.clock, store)
     await controller.register(config, incarnation)
     cluster_id = metadata.stored.cluster_id
-    await recover_wals(
-        controller=controller,
-        home=home,
-        store=store,
-        cluster_id=cluster_id,
-        object_bytes=config.budgets.upload_bytes,
-    )
+    object_bytes = config.budgets.upload_bytes
+    taker = Taker(controller, store, cluster_id, object_bytes, home_of=lambda _: home)
+    await take_over_own(taker, config.node_id, home)
     wal, options = await open_wal(config, controller, home, cluster_id)
     reader = ObjectReader(
         store=store,

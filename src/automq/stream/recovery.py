@@ -4,10 +4,10 @@ There is one way back for everything acknowledged: the tail of the WAL is read o
 objects and committed like any other upload. Opening a partition then never needs a WAL.
 
 Order (HAZARDS 2): the takeover is stored first, so the start that the log names cannot move; then
-the WAL is fenced by its kind's means (its files are locked by us alone); then it is read; then what
-was read is committed, whole objects in WAL order; then the log says that the WAL is closed. A
-death anywhere in between is answered by doing it all again: what is committed already is told
-`ALREADY`, and nothing is deleted before the WAL is closed.
+the WAL is fenced by its kind's means; then it is read; then what was read is committed, whole
+objects in WAL order, the last of them in the entry that closes the WAL. A death anywhere in between
+is answered by doing it all again: what is committed already is told `ALREADY`, and nothing is
+deleted before the WAL is closed.
 """
 
 import logging
@@ -26,12 +26,13 @@ UNLIMITED_BYTES = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a recovery did."""
+    """What a recovery did. `last` is uploaded and not committed: it closes the WAL with it."""
 
     records: int
     size_bytes: int
     objects: int
     end_position: int
+    last: ObjectCommit | None
 
 
 class WalRecovery:
@@ -59,7 +60,8 @@ class WalRecovery:
         self._objects = 0
 
     async def run(self, chunks: AsyncIterable[Sequence[WalRecord]]) -> Recovered:
-        """Commit everything that `chunks` give, in their order; returns when it is stored."""
+        """Upload everything that `chunks` give, in their order, and commit all but the last object,
+        whose commit is the caller's."""
         async for chunk in chunks:
             for record in chunk:
                 if len(record.payload) == 0:
@@ -69,8 +71,8 @@ class WalRecovery:
                 self._add(record)
             if self._cache.active_bytes >= self._object_bytes:
                 await self._commit()
-        await self._commit()
-        return Recovered(self._records, self._size_bytes, self._objects, self._end_position)
+        last = await self._upload()
+        return Recovered(self._records, self._size_bytes, self._objects, self._end_position, last)
 
     def _continues(self, record: WalRecord) -> bool:
         """Whether the record goes on where its stream is, at the same epoch.
@@ -92,28 +94,32 @@ class WalRecovery:
         self._size_bytes += len(record.payload)
 
     async def _commit(self) -> None:
+        commit = await self._upload()
+        if commit is not None:
+            await self._client.commit_object(commit, urgent=True)
+
+    async def _upload(self) -> ObjectCommit | None:
+        """Put what was read so far into the store, as an object; None if nothing was."""
         generation = self._cache.seal()
         if generation is None:
-            return
+            return None
         object_id = await self._client.prepare_objects(1)
         built = build_object(
             self._cache, generation, object_id=object_id, cluster_id=self._cluster_id
         )
         assert built is not None, generation
         await self._store.put(data_key(self._cluster_id, object_id), built.parts)
-        await self._client.commit_object(
-            ObjectCommit(
-                object_id=object_id,
-                size_bytes=built.size_bytes,
-                index_position=built.index_position,
-                index_bytes=built.index_bytes,
-                wal_id=self._wal_id,
-                wal_start=self._end_position,
-                ranges=[row[:5] for row in built.ranges],
-                epochs=[self._epochs[row[0]] for row in built.ranges],
-            ),
-            urgent=True,
+        commit = ObjectCommit(
+            object_id=object_id,
+            size_bytes=built.size_bytes,
+            index_position=built.index_position,
+            index_bytes=built.index_bytes,
+            wal_id=self._wal_id,
+            wal_start=self._end_position,
+            ranges=[row[:5] for row in built.ranges],
+            epochs=[self._epochs[row[0]] for row in built.ranges],
         )
         self._objects += 1
         self._cache = LogCache(bytes_max=UNLIMITED_BYTES)
         self._epochs = {}
+        return commit

@@ -1,0 +1,182 @@
+"""Taking over the WALs that a node left: this one's own earlier lives, or a dead node's.
+
+There is one way, in one order (HAZARDS 1, 2, 3, 27):
+
+1. the log stores that the owner is fenced, and whose its WALs are now: their starts are final;
+2. each WAL is fenced by its kind's means, so that its owner acknowledges nothing more;
+3. only then it is read, from the start that the log names, and uploaded;
+4. one entry commits the last object, closes the owner's streams and the WAL;
+5. what is left of the WAL is removed, and nobody needs it any more.
+
+A death anywhere is answered by beginning again: what is committed is told `ALREADY`.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+
+from automq.controller.local import LocalController
+from automq.metadata.storage import Wal as RegisteredWal
+from automq.node.failure import NodeFailure
+from automq.objectstore import ObjectStore
+from automq.stream.recovery import Recovered, WalRecovery
+from automq.stream.wal import WalDamaged, WalError, WalHome, WalRecord
+from automq.stream.wal import WalRecovery as WalReading
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What became of one WAL. `missing`: it was not there, and nothing can have been in it."""
+
+    wal_id: int
+    node_id: int
+    records: int
+    size_bytes: int
+    objects: int
+    streams: int
+    missing: bool = False
+    damage: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Taker:
+    """What a takeover works with. `home_of` tells where a WAL is reached from here."""
+
+    controller: LocalController
+    store: ObjectStore
+    cluster_id: bytes
+    object_bytes: int
+    home_of: Callable[[RegisteredWal], WalHome]
+
+    async def take_over_node(self, node_id: int) -> list[Taken]:
+        """Take over all that a node left. Raises NodeFailure, InvalidRequest.
+
+        Invariant: streams are opened elsewhere only after this, so each is opened at its true end.
+        """
+        wals = await self.controller.fence_and_take_over(node_id)
+        taken = []
+        for wal in wals:
+            try:
+                taken.append(await self._take_over(wal))
+            except WalError as error:
+                text = f"cannot recover the write-ahead log {wal.wal}: {error}"
+                raise NodeFailure(text) from None
+        return taken
+
+    async def give_up(self, wal: RegisteredWal) -> Taken:
+        """Close a WAL whose disk is gone or damaged, keeping what can still be read of it.
+
+        What was acknowledged and is only there is lost: the operator's word.
+        """
+        wals = await self.controller.fence_and_take_over(wal.node_id)
+        [wal] = [it for it in wals if it.wal == wal.wal]
+        home = self.home_of(wal)
+        if wal.wal not in home.wal_ids():
+            streams = await self.controller.finish_wal(wal.wal, last=None, fence=wal.start)
+            return Taken(wal.wal, wal.node_id, 0, 0, 0, streams, missing=True)
+        reading = home.recover(wal_id=wal.wal, start=wal.start, cluster_id=self.cluster_id)
+        readable = Readable(reading)
+        done = await self._upload(wal).run(readable)
+        return await self._finish(wal, done, done.end_position, damage=readable.damage)
+
+    async def _take_over(self, wal: RegisteredWal) -> Taken:
+        home = self.home_of(wal)
+        if wal.wal not in home.wal_ids():
+            # Registered, and died before it was made: or the disk is not there.
+            if self.controller.may_hold_data(wal):
+                raise NodeFailure(missing(wal, own=self.controller.is_mine(wal)))
+            log.warning("the write-ahead log %d was registered and never written", wal.wal)
+            streams = await self.controller.finish_wal(wal.wal, last=None, fence=wal.start)
+            return Taken(wal.wal, wal.node_id, 0, 0, 0, streams, missing=True)
+        reading = home.recover(wal_id=wal.wal, start=wal.start, cluster_id=self.cluster_id)
+        done = await self._upload(wal).run(reading)
+        taken = await self._finish(wal, done, reading.end.position)
+        home.remove(wal.wal)
+        return taken
+
+    def _upload(self, wal: RegisteredWal) -> WalRecovery:
+        return WalRecovery(
+            store=self.store,
+            client=self.controller,
+            cluster_id=self.cluster_id,
+            wal_id=wal.wal,
+            object_bytes=self.object_bytes,
+        )
+
+    async def _finish(
+        self, wal: RegisteredWal, done: Recovered, end: int, *, damage: str = ""
+    ) -> Taken:
+        fence = max(end, wal.start)
+        streams = await self.controller.finish_wal(wal.wal, last=done.last, fence=fence)
+        if done.records:
+            log.info(
+                "recovered %d records, %d bytes of the write-ahead log %d into %d objects",
+                done.records,
+                done.size_bytes,
+                wal.wal,
+                done.objects,
+            )
+        size_bytes, objects = done.size_bytes, done.objects
+        return Taken(
+            wal.wal, wal.node_id, done.records, size_bytes, objects, streams, damage=damage
+        )
+
+
+class Readable:
+    """What a WAL gives before the first damage, which ends it in place of raising."""
+
+    def __init__(self, reading: WalReading) -> None:
+        self._reading = reading
+        self.damage = ""
+
+    async def __aiter__(self) -> AsyncIterator[Sequence[WalRecord]]:
+        try:
+            async for chunk in self._reading:
+                yield chunk
+        except WalDamaged as error:
+            self.damage = str(error)
+
+
+async def take_over_own(taker: Taker, node_id: int, home: WalHome) -> None:
+    """Commit what earlier incarnations of this node acknowledged and did not upload.
+
+    Raises NodeFailure for damage, naming file and position, and for WALs of another cluster.
+    """
+    refuse_foreign(home, taker.cluster_id)
+    await taker.take_over_node(node_id)
+    for wal_id in home.wal_ids():
+        # Closed by a stored record, and the process died before it was removed.
+        if taker.controller.is_wal_closed(wal_id):
+            home.remove(wal_id)
+
+
+def missing(wal: RegisteredWal, *, own: bool) -> str:
+    """What to say of a WAL that is not where it should be."""
+    what = (
+        f"the write-ahead log {wal.wal} is not in {wal.uri}, but data from position "
+        f"{wal.start} on is only there; "
+    )
+    if own:
+        return what + "is the disk mounted?"
+    return what + (
+        "mount it and name that place with --wal-uri, or if it is gone for good: "
+        f"automq wal give-up {wal.wal} --accept-data-loss"
+    )
+
+
+def refuse_foreign(home: WalHome, cluster_id: bytes) -> None:
+    """Raises NodeFailure if a WAL is another cluster's.
+
+    Ids repeat from cluster to cluster: by its id alone it would be taken for one that is closed,
+    and removed with everything acknowledged that it holds.
+    """
+    for wal_id in home.wal_ids():
+        owner = home.cluster_of(wal_id)
+        if owner is not None and owner != cluster_id:
+            raise NodeFailure(
+                f"the write-ahead log {wal_id} belongs to cluster {owner.hex()}, the store to "
+                f"{cluster_id.hex()}; use that cluster's automq.storage.uri, or another "
+                "automq.data.dir"
+            )
