@@ -16,8 +16,9 @@ from automq.config.sources import load_node_config
 UNUSABLE = 2
 
 
-def configured(command: Callable[[NodeConfig], None]) -> Callable[..., None]:
-    """Give `command` the configuration that `--config`, the environment and `--set` make.
+def configured(command: Callable[..., None]) -> Callable[..., None]:
+    """Give `command`, before its own options, the configuration that `--config`, the environment
+    and `--set` make.
 
     What is wrong with it is told line by line, and the exit status is 2.
     """
@@ -32,8 +33,10 @@ def configured(command: Callable[[NodeConfig], None]) -> Callable[..., None]:
         "--set", "overrides", multiple=True, metavar="KEY=VALUE", help="Set one key; repeatable."
     )
     @functools.wraps(command)
-    def with_configuration(file: Path | None, overrides: tuple[str, ...]) -> None:
-        command(load(file, overrides))
+    def with_configuration(
+        *, file: Path | None, overrides: tuple[str, ...], **others: object
+    ) -> None:
+        command(load(file, overrides), **others)
 
     return with_configuration
 

@@ -118,10 +118,6 @@ class LocalController:
 
     # -- WALs whose owner is gone
 
-    def wals(self) -> list[Wal]:
-        """Every WAL that is known, closed or not."""
-        return [wal for _, wal in sorted(self._image.storage.wals.items())]
-
     def unfinished_wals(self, node_id: int) -> list[Wal]:
         return takeovers.unfinished_wals(self._image, node_id)
 
@@ -132,6 +128,15 @@ class LocalController:
     def open_streams(self, wal: Wal) -> list[OpenStream]:
         """The streams that its owner had open, with what of them is committed."""
         return takeovers.open_streams(self._image, wal)
+
+    def stream_ends(self, streams: Sequence[int]) -> dict[int, int]:
+        """What is committed of each of these that still is."""
+        found = ((stream_id, self._image.storage.stream(stream_id)) for stream_id in streams)
+        return {stream_id: it.end for stream_id, it in found if it is not None}
+
+    def topic_names(self) -> dict[bytes, str]:
+        """By topic id."""
+        return {topic_id: it.name for topic_id, it in self._image.cluster.topics.items()}
 
     async def fence_and_take_over(self, node_id: int) -> list[Wal]:
         """Take every WAL that a node left, in one entry, in which another node is fenced as well.

@@ -14,6 +14,7 @@ from automq.metadata.decision import Decision
 from automq.metadata.image import Image
 from automq.metadata.records.nodes import NodeState, NodeStateSet, StateReason
 from automq.metadata.records.registry import Record
+from automq.metadata.records.streams import StreamKind
 from automq.metadata.records.wals import WalTakeover
 from automq.metadata.storage import Wal
 from automq.protocol import errors
@@ -29,6 +30,7 @@ class OpenStream:
     topic_id: bytes
     partition: int
     stream_id: int
+    is_data: bool
     end: int
 
 
@@ -114,7 +116,10 @@ def open_streams(image: Image, wal: Wal) -> list[OpenStream]:
     for stream_id in image.storage.tables.streams_of_node(wal.node_id):
         stream = image.storage.stream(stream_id)
         if stream is not None and stream.open and stream.node_epoch == wal.node_epoch:
-            found.append(OpenStream(stream.topic_id, stream.partition, stream_id, stream.end))
+            is_data = stream.kind is StreamKind.DATA
+            found.append(
+                OpenStream(stream.topic_id, stream.partition, stream_id, is_data, stream.end)
+            )
     return sorted(found, key=lambda it: (it.topic_id, it.partition, it.stream_id))
 
 

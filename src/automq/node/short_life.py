@@ -1,0 +1,99 @@
+"""A short life of a node for an operator's job: elected, registered, no clients, stopped."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+
+from automq.config.node_config import NodeConfig
+from automq.controller.local import LocalController
+from automq.metadata.log import DamagedLog
+from automq.metadata.reader import MetadataReader
+from automq.metadata.records.registry import UnknownRecord
+from automq.metadata.register import ObjectStoreRegister, SteadyRegister
+from automq.metadata.storage import Wal as RegisteredWal
+from automq.node.failure import NodeFailure
+from automq.node.lock import locked
+from automq.node.metadata import elect_here
+from automq.node.run import first_of, told
+from automq.node.storage import open_at
+from automq.node.takeover import Taker
+from automq.objectstore import StoreError
+from automq.objectstore.retry import Retrying
+from automq.protocol import errors
+from automq.stream.wal import WalHome, wal_home
+from automq.world import World
+
+
+@asynccontextmanager
+async def taker_of(
+    config: NodeConfig, world: World, *, wal_uri: str | None = None
+) -> AsyncIterator[Taker]:
+    """This node as a taker of others' WALs, which are reached at `wal_uri` or where they were
+    registered.
+
+    Whoever wrote the metadata log before is deposed by it. Raises NodeFailure.
+    """
+    try:
+        with locked(config.data_dir):
+            await read_log(config, world)
+            async with asyncio.TaskGroup() as tasks:
+                taker = await elected(config, world, tasks, home_at(wal_uri))
+                yield taker
+                await taker.controller.stop_node()
+                raise Done
+    except* Done:
+        pass
+    except* Exception as group:
+        error = first_of(group)
+        if isinstance(error, errors.InvalidRequest):
+            raise NodeFailure(str(error)) from None
+        raise told(error) from None
+
+
+class Done(Exception):
+    """The job is done and stored; what still runs in the background may end."""
+
+
+async def elected(
+    config: NodeConfig,
+    world: World,
+    tasks: asyncio.TaskGroup,
+    home_of: Callable[[RegisteredWal], WalHome],
+) -> Taker:
+    incarnation = world.new_uuid()
+    store = Retrying(open_at(config, world, config.storage_uri), world)
+    metadata_store = open_at(config, world, config.metadata_uri)
+    metadata = await elect_here(config, world, metadata_store, incarnation)
+    tasks.create_task(metadata.serve(), name="metadata")
+    controller = LocalController(metadata, config.node_id, world.clock, store)
+    await controller.register(config, incarnation)
+    object_bytes = config.budgets.upload_bytes
+    return Taker(controller, store, metadata.stored.cluster_id, object_bytes, home_of)
+
+
+def home_at(wal_uri: str | None) -> Callable[[RegisteredWal], WalHome]:
+    """Where WALs are reached from this machine."""
+
+    def home_of(wal: RegisteredWal) -> WalHome:
+        return wal_home(wal.uri if wal_uri is None else wal_uri)
+
+    return home_of
+
+
+async def read_log(config: NodeConfig, world: World) -> MetadataReader:
+    """The metadata as it is stored, changing nothing. Raises NodeFailure; where there is no log,
+    because an operator's job must not make a cluster.
+    """
+    store = open_at(config, world, config.metadata_uri)
+    reader = MetadataReader(SteadyRegister(ObjectStoreRegister(store), world))
+    try:
+        await reader.load()
+    except (DamagedLog, UnknownRecord, StoreError) as error:
+        raise NodeFailure(str(error)) from None
+    if reader.position < 0:
+        raise NodeFailure(
+            f"there is no cluster at {config.metadata_uri}; give the automq.storage.uri (and "
+            "automq.metadata.uri) of the nodes",
+            status=2,
+        )
+    return reader
