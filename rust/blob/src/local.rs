@@ -14,6 +14,7 @@ mod place;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
+mod write;
 
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};

@@ -2,7 +2,6 @@
 
 use std::ffi::CStr;
 use std::fs::File;
-use std::io::{self, IoSlice, Write};
 use std::os::fd::OwnedFd;
 use std::process;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -14,6 +13,7 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 
+use super::write::write_object;
 use super::{LocalDir, TEMP_DIR, failed};
 use crate::{Error, Kind};
 
@@ -120,8 +120,7 @@ impl LocalDir {
         let mut temp = self.create_temp().map_err(|e| {
             failed(e, &format!("create a file in {}", self.path.join(TEMP_DIR).display()))
         })?;
-        write_all(&mut temp.file, data)
-            .map_err(|e| Errno::from_io_error(&e).unwrap_or(Errno::IO))
+        write_object(&mut temp.file, data)
             .and_then(|()| fdatasync(&temp.file))
             .map_err(|e| self.unplaced(e, key))?;
         Ok(temp)
@@ -235,21 +234,4 @@ fn is_abandoned(dir: &OwnedFd, name: &CStr) -> bool {
         Ok(file) => flock(&file, FlockOperation::NonBlockingLockExclusive).is_ok(),
         Err(_) => false,
     }
-}
-
-fn write_all(file: &mut File, data: &[Bytes]) -> io::Result<()> {
-    for some in data.chunks(1024) {
-        let mut slices: Vec<IoSlice<'_>> = some.iter().map(|bytes| IoSlice::new(bytes)).collect();
-        let mut left = &mut slices[..];
-        IoSlice::advance_slices(&mut left, 0);
-        while !left.is_empty() {
-            match file.write_vectored(left) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(n) => IoSlice::advance_slices(&mut left, n),
-                Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-                Err(e) => return Err(e),
-            }
-        }
-    }
-    Ok(())
 }

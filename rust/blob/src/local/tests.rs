@@ -168,3 +168,17 @@ fn a_body_of_many_pieces_is_written_in_order() {
     assert_eq!(store.get_ranges("a", &[(1, 3), (0, 1)]).unwrap(), ["12", "0"]);
     assert_eq!(store.get_ranges("a", &[(0, 1 << 20)]).unwrap_err().kind, Kind::Corrupt);
 }
+
+#[test]
+fn a_large_object_is_what_was_written_whatever_its_size_and_its_parts() {
+    let store_at = Place::new();
+    let store = store_at.store();
+    let from = write::DIRECT_FROM_BYTES;
+    for size in [from - 1, from, from + 1, 3 * from + 4095, 3 * from + 4096, 2 * from + 8193] {
+        let whole: Vec<u8> = (0..size).map(|at| (at % 251) as u8).collect();
+        let parts: Vec<Bytes> =
+            whole.chunks(size / 3 + 17).map(Bytes::copy_from_slice).chain([Bytes::new()]).collect();
+        store.put("big", &parts).unwrap();
+        assert_eq!(store.get("big").unwrap(), whole, "{size}");
+    }
+}
