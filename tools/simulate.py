@@ -4,24 +4,39 @@
     python tools/simulate.py --first N [--count N]          play seeds that follow each other
     python tools/simulate.py --seed N [--quiet]             play one, with everything it did
     python tools/simulate.py --bugs [WORD ...] [--count N]  find the bugs put in on purpose
+    python tools/simulate.py --add-up                       what all runs of this tree came to
 
 `make sim` gives it the seconds, `make sim SEED=n` the seed. The exit status is 1 if a seed failed.
+`--jobs N` plays in N processes; `--jobs 1` in one of its own. Each run of many seeds adds lines to
+`target/simulation/tally.jsonl`, from which `--add-up` counts.
 """
 
 import argparse
+import json
+import multiprocessing
 import random
+import signal
+import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
+from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from sim.bugs import BUGS
-from sim.run import play
+from sim.run import Result, play
 
+ROOT = Path(__file__).resolve().parent.parent
 SEED_BITS = 31
 FAILURES_MAX = 10
+SEEDS_A_LINE = 50
+REAL_S_MAX = 300
+TALLY = ROOT / "target" / "simulation" / "tally.jsonl"
 
 
 def main() -> int:
@@ -30,9 +45,14 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=None)
     parser.add_argument("--first", type=int, default=None)
     parser.add_argument("--count", type=int, default=100)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--tally", type=Path, default=TALLY)
     parser.add_argument("--quiet", action="store_true")
     parser.add_argument("--bugs", nargs="*", default=None, metavar="WORD")
+    parser.add_argument("--add-up", action="store_true")
     arguments = parser.parse_args()
+    if arguments.add_up:
+        return add_up(arguments.tally)
     if arguments.bugs is not None:
         return find_bugs(arguments.first or 1, arguments.count, arguments.bugs)
     if arguments.seed is not None:
@@ -40,7 +60,7 @@ def main() -> int:
         print("\n  ".join([str(result), *result.violations]))
         print(f"trace {result.digest}")
         return 0 if result.is_good else 1
-    return play_many(seeds(arguments))
+    return play_many(seeds(arguments), arguments.jobs, arguments.tally)
 
 
 def seeds(arguments: argparse.Namespace) -> Iterator[int]:
@@ -54,21 +74,121 @@ def seeds(arguments: argparse.Namespace) -> Iterator[int]:
         yield chance.getrandbits(SEED_BITS)
 
 
-def play_many(wanted: Iterator[int]) -> int:
-    played, failed, virtual_s, started = 0, [], 0.0, time.monotonic()
-    for seed in wanted:
-        result = play(seed)
-        print("\n    ".join([str(result), *result.violations[:5]]), flush=True)
-        played += 1
-        virtual_s += result.virtual_s
-        if not result.is_good:
-            failed.append(seed)
+# -- many seeds
+
+
+@dataclass(slots=True)
+class Played:
+    """What one seed came to: small enough to be sent from a process to another."""
+
+    seed: int
+    virtual_s: float
+    real_s: float
+    violations: list[str]
+    troubles: list[str] = field(default_factory=list)
+
+
+class _TooLong(BaseException):
+    pass
+
+
+def play_guarded(seed: int) -> Played:
+    """Play one; what it raises, and that it never ends, is a violation as well."""
+    started = time.monotonic()
+
+    def ring(number: int, frame: FrameType | None) -> None:
+        raise _TooLong
+
+    signal.signal(signal.SIGALRM, ring)
+    signal.alarm(REAL_S_MAX)
+    try:
+        result: Result = play(seed)
+    except _TooLong:
+        return Played(
+            seed, 0.0, REAL_S_MAX, [f"not played to its end in {REAL_S_MAX} real seconds"]
+        )
+    except Exception as error:
+        return Played(seed, 0.0, time.monotonic() - started, [f"broke the simulation: {error!r}"])
+    finally:
+        signal.alarm(0)
+    return Played(seed, result.virtual_s, result.real_s, result.violations, result.troubles)
+
+
+def play_many(wanted: Iterator[int], jobs: int, tally: Path) -> int:
+    """A line for each seed that failed, and one for all of them."""
+    started = time.monotonic()
+    total, failed, virtual_s = 0, [], 0.0
+    with multiprocessing.get_context("spawn").Pool(jobs) as pool:
+        results = pool.imap_unordered(play_guarded, wanted)
+        while some := list(islice(results, SEEDS_A_LINE)):
+            for played in some:
+                if played.violations:
+                    print("\n    ".join([f"seed {played.seed}: FAILED", *played.violations[:5]]))
+            total += len(some)
+            failed += sorted(played.seed for played in some if played.violations)
+            virtual_s += sum(played.virtual_s for played in some)
+            note(tally, some)
+            sys.stdout.flush()
             if len(failed) >= FAILURES_MAX:
+                pool.terminate()
                 break
     real_s = time.monotonic() - started
     speed = virtual_s / max(real_s, 0.001)
-    print(f"{played} seeds, {len(failed)} failed {failed}; {speed:.0f} simulated seconds a second")
+    print(
+        f"{total} seeds, {len(failed)} failed {failed}; {virtual_s:.0f} simulated seconds "
+        f"in {real_s:.0f} s, {speed:.0f} a second; commit {commit()}"
+    )
     return 1 if failed else 0
+
+
+def commit() -> str:
+    """What was played: the commit, with a plus if the tree has changes."""
+    git = ["git", "-C", str(ROOT)]
+    name = subprocess.run(
+        [*git, "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False
+    ).stdout.strip()
+    changed = subprocess.run([*git, "diff", "--quiet", "HEAD"], check=False).returncode != 0
+    return (name or "unknown") + ("+" if changed else "")
+
+
+def note(tally: Path, some: Iterable[Played]) -> None:
+    """Add a line, so that runs on several days and machines add up."""
+    played = list(some)
+    tally.parent.mkdir(parents=True, exist_ok=True)
+    line = {
+        "commit": commit(),
+        "seeds": len(played),
+        "first": min(it.seed for it in played),
+        "last": max(it.seed for it in played),
+        "failed": sorted(it.seed for it in played if it.violations),
+        "simulated_s": round(sum(it.virtual_s for it in played)),
+        "real_s": round(sum(it.real_s for it in played), 1),
+    }
+    with tally.open("a") as file:
+        file.write(json.dumps(line) + "\n")
+
+
+def add_up(tally: Path) -> int:
+    """Seeds and simulated seconds of each commit, and of all."""
+    sums: dict[str, Counter[str]] = {}
+    for text in tally.read_text().splitlines():
+        line = json.loads(text)
+        for name in (line["commit"], "all"):
+            found = sums.setdefault(name, Counter())
+            found["seeds"] += line["seeds"]
+            found["failed"] += len(line["failed"])
+            found["simulated_s"] += line["simulated_s"]
+            found["real_s"] += line["real_s"]
+    for name in sorted(sums, key=lambda name: (name == "all", name)):
+        found = sums[name]
+        print(
+            f"{name}: {found['seeds']} seeds, {found['failed']} failed, "
+            f"{found['simulated_s']} simulated seconds in {found['real_s']:.0f} s"
+        )
+    return 0
+
+
+# -- bugs put in on purpose
 
 
 def find_bugs(first: int, count: int, words: list[str]) -> int:
