@@ -921,7 +921,11 @@ class BlobStore:
         """Completes with (objects as `head` gives them, `page` of the next call or None)."""
 
     def delete(self, token: int, keys: Sequence[str]) -> None:
-        """Removes what there is of `keys`. Completes with None."""
+        """Removes what there is of `keys`, at most 1,000. Completes with (key, error's name,
+        message) of each that failed."""
+
+    def copy(self, token: int, source: str, target: str) -> None:
+        """Writes what `source` holds as `target`. Completes with None."""
 
     def cancel(self, token: int) -> None:
         """Drops a request in the network; file work that has begun ends on its own. A completion

@@ -191,3 +191,25 @@ async def test_a_cancelled_call_leaves_the_store_usable(store: ObjectStore) -> N
     await asyncio.gather(*calls, return_exceptions=True)
     await store.put("b", [b"y"])
     assert bytes(await store.get("b")) == b"y"
+
+
+async def test_a_copy_has_the_bytes_and_replaces_an_older_object(store: ObjectStore) -> None:
+    await store.put("a/source", [b"one ", b"two"])
+    await store.put("b/target", [b"older"])
+    await store.copy("a/source", "b/target")
+    await store.put("a/source", [b"changed later"])
+    assert bytes(await store.get("b/target")) == b"one two"
+
+
+async def test_a_copy_of_nothing_is_not_found(store: ObjectStore) -> None:
+    with pytest.raises(NotFound):
+        await store.copy("no/such", "target")
+    assert await keys(store) == []
+
+
+async def test_ranges_near_and_far_keep_the_order_asked_for(store: ObjectStore) -> None:
+    piece = bytes(range(256)) * 4096
+    await store.put("big", [piece] * 4)
+    ranges = [(3 << 20, (3 << 20) + 10), (5, 9), (7, 8), ((3 << 20) + 4, (3 << 20) + 6), (0, 1)]
+    read = await store.get_ranges("big", ranges)
+    assert [bytes(each) for each in read] == [(piece * 4)[start:end] for start, end in ranges]

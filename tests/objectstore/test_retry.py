@@ -3,6 +3,8 @@
 import asyncio
 import logging
 import random
+from collections.abc import Iterable
+from typing import ClassVar
 
 import pytest
 
@@ -10,6 +12,7 @@ from automq.objectstore import (
     AlreadyExists,
     Corrupt,
     Denied,
+    NotAllDeleted,
     NotFound,
     OutcomeUnknown,
     StoreError,
@@ -17,6 +20,7 @@ from automq.objectstore import (
     TryAgain,
     Unavailable,
 )
+from automq.objectstore.memory import MemoryStore
 from automq.objectstore.retry import BACKOFF_MAX_MS, RetryBudget, Retrying
 from automq.objectstore.simulated import Effect, Fault, SimulatedStore
 from automq.world import World
@@ -217,3 +221,38 @@ def test_the_same_seed_waits_the_same() -> None:
         return elapsed_s()
 
     assert run_virtual(story()) == run_virtual(story())
+
+
+def test_a_write_that_hangs_ends_at_its_deadline_with_an_unknown_outcome() -> None:
+    async def story() -> None:
+        store, retrying = make()
+        store.inject(Fault(Effect.DELAY, times=None, wait_ms=(60_000, 60_000)))
+        limited = retrying.within(3_000)
+        for write in (limited.put("a", [b"x"]), limited.put_if_absent("b", [b"x"])):
+            with pytest.raises(OutcomeUnknown, match="within 3000 ms"):
+                await write
+        with pytest.raises(Unavailable, match="within 3000 ms"):
+            await limited.get("a")
+        assert elapsed_s() == pytest.approx(9)
+
+    run_virtual(story())
+
+
+def test_only_the_keys_that_failed_are_deleted_again() -> None:
+    class Stubborn(MemoryStore):
+        asked: ClassVar[list[tuple[str, ...]]] = []
+
+        async def delete_many(self, keys: Iterable[str]) -> None:
+            some = tuple(keys)
+            self.asked.append(some)
+            if len(self.asked) < 3:
+                why = Throttled("delete", self.name, some[-1], "slow down")
+                raise NotAllDeleted(self.name, {some[-1]: why})
+            await super().delete_many(some)
+
+    async def story() -> None:
+        world = seeded_world()
+        await Retrying(Stubborn(world.clock), world).delete_many(["a", "b", "c"])
+        assert Stubborn.asked == [("a", "b", "c"), ("c",), ("c",)]
+
+    run_virtual(story())

@@ -2,12 +2,20 @@
 
 import asyncio
 import random
+from pathlib import Path
 
 import pytest
 
-from automq.objectstore import AlreadyExists, Denied, NotFound, OutcomeUnknown, Unavailable
-from automq.objectstore.simulated import READS, Effect, Fault, SimulatedStore
-from automq.world import World
+from automq.objectstore import (
+    AlreadyExists,
+    Denied,
+    NotFound,
+    OutcomeUnknown,
+    Unavailable,
+    open_store,
+)
+from automq.objectstore.simulated import READS, Effect, Fault, Faulty, SimulatedStore
+from automq.world import World, system_world
 from support.virtual_time import LoopClock, run_virtual
 
 
@@ -141,3 +149,58 @@ def test_a_healed_store_works_and_half_the_calls_can_fail() -> None:
     assert 25 < outcomes.count("Unavailable") < 75
     assert outcomes == run_virtual(story(1))
     assert outcomes != run_virtual(story(2))
+
+
+def test_half_of_the_keys_are_deleted_when_a_deletion_breaks_off() -> None:
+    async def story() -> None:
+        store = SimulatedStore(seeded_world())
+        for key in "abcd":
+            await store.put(key, [b"x"])
+        store.inject(Fault(Effect.HALF, frozenset({"delete", "put"}), times=2))
+        with pytest.raises(OutcomeUnknown):
+            await store.delete_many("abcd")
+        with pytest.raises(OutcomeUnknown):
+            await store.put("e", [b"x"])
+        assert [known.key async for known in store.list("")] == ["c", "d"]
+
+    run_virtual(story())
+
+
+def test_a_damaged_read_differs_in_one_byte_and_a_cut_one_is_short() -> None:
+    async def story() -> None:
+        store = SimulatedStore(seeded_world())
+        await store.put("a", [bytes(100)])
+        store.inject(Fault(Effect.DAMAGE, times=2))
+        assert sum(byte != 0 for byte in bytes(await store.get("a"))) == 1
+        assert sum(byte != 0 for byte in bytes(await store.get_range("a", 10, 20))) == 1
+        store.inject(Fault(Effect.CUT))
+        assert bytes(await store.get("a")) == bytes(50)
+        assert bytes(await store.get("a")) == bytes(100)
+
+    run_virtual(story())
+
+
+async def test_faults_hit_a_real_store_as_well(tmp_path: Path) -> None:
+    world = system_world()
+    store = Faulty(open_store(f"file://{tmp_path}/s", world), world)
+    store.inject(Fault(Effect.LOSE_ANSWER, frozenset({"create"})))
+    with pytest.raises(OutcomeUnknown, match="create 'a'"):
+        await store.put_if_absent("a", [b"x"])
+    with pytest.raises(AlreadyExists):
+        await store.put_if_absent("a", [b"x"])
+    store.inject(Fault(Effect.FAIL, frozenset({"get"})))
+    with pytest.raises(Unavailable):
+        await store.get("a")
+    assert bytes(await store.get("a")) == b"x"
+    await store.close()
+
+
+async def test_a_real_store_is_written_late_as_well(tmp_path: Path) -> None:
+    world = system_world()
+    async with asyncio.TaskGroup() as tasks:
+        store = Faulty(open_store(f"file://{tmp_path}/s", world), world, tasks=tasks)
+        store.inject(Fault(Effect.APPLY_LATE))
+        with pytest.raises(OutcomeUnknown, match="no answer yet"):
+            await store.put("a", [b"x"])
+    assert bytes(await store.get("a")) == b"x"
+    await store.close()

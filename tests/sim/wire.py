@@ -90,6 +90,9 @@ class StoreWire:
         first = all_keys[0] if all_keys else ""
         await self._call("delete", first, lambda: self._store.delete_many(all_keys))
 
+    async def copy(self, source: str, target: str) -> None:
+        await self._call("copy", source, lambda: self._store.copy(source, target))
+
     async def close(self) -> None:
         """The store stays."""
 

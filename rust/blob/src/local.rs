@@ -63,7 +63,12 @@ impl LocalDir {
             Op::Head { key } => self.head(&key).map(Reply::Info),
             Op::List { prefix, after, page } => self.list(&prefix, page.or(after)),
             Op::Delete { keys } => {
-                keys.iter().try_for_each(|key| self.delete(key)).map(|()| Reply::Done)
+                let end = |key: String| self.delete(&key).err().map(|why| (key, why));
+                Ok(Reply::Deleted { failed: keys.into_iter().filter_map(end).collect() })
+            }
+            Op::Copy { source, target } => {
+                let data = self.get(&source)?;
+                self.put(&target, &[data]).map(|()| Reply::Done)
             }
         }
     }

@@ -39,6 +39,8 @@ const PARTS_INFLIGHT_MAX: usize = 4;
 const PART_RETRIES_MAX: usize = 4;
 /// A body gets a second more for each of these.
 const BYTES_PER_S_MIN: u64 = 1 << 20;
+/// A copy is given the time of a body of this size: how large the object is nobody has said.
+const COPY_BYTES: u64 = 256 << 20;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What names a store and how to reach it.
@@ -87,7 +89,8 @@ impl S3 {
             }
             Op::Head { key } => self.head(&key).await.map(Reply::Info),
             Op::List { prefix, after, page } => self.list(&prefix, after, page).await,
-            Op::Delete { keys } => self.delete(&keys).await.map(|()| Reply::Done),
+            Op::Delete { keys } => self.delete(keys).await,
+            Op::Copy { source, target } => self.copy(&source, &target).await.map(|()| Reply::Done),
         }
     }
 
@@ -110,7 +113,7 @@ impl S3 {
             return self.put_in_parts(&path, data).await;
         }
         let body = PutPayload::from_iter(data);
-        self.within(size, self.store.put(&path, body)).await.map(|_| ())
+        self.within_write(size, self.store.put(&path, body)).await.map(|_| ())
     }
 
     async fn put_in_parts(&self, path: &Path, data: Vec<Bytes>) -> Result<(), Error> {
@@ -205,22 +208,33 @@ impl S3 {
         Ok(Reply::Page { objects, next: listed.page_token })
     }
 
-    async fn delete(&self, keys: &[String]) -> Result<(), Error> {
+    async fn delete(&self, keys: Vec<String>) -> Result<Reply, Error> {
         let paths: Vec<Path> = keys.iter().map(|key| self.path(key)).collect::<Result<_, _>>()?;
+        let mut ends = Vec::with_capacity(keys.len());
         if let [path] = &paths[..] {
-            return match self.within(0, self.store.delete(path)).await {
-                Err(e) if e.kind != Kind::NotFound => Err(e),
-                _ => Ok(()),
-            };
-        }
-        let mut deleted = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
-        while let Some(one) = self.within_chunk(deleted.next()).await? {
-            match one.map_err(|e| failed(&e)) {
-                Err(e) if e.kind != Kind::NotFound => return Err(e),
-                _ => {}
+            ends.push(self.within_write(0, self.store.delete(path)).await);
+        } else {
+            let mut deleted = self.store.delete_stream(stream::iter(paths).map(Ok).boxed());
+            while let Some(one) = self.within_chunk(deleted.next()).await? {
+                ends.push(one.map(|_| ()).map_err(|e| failed(&e)));
+            }
+            // A request that failed as a whole gives one error, not one for each key.
+            if ends.len() != keys.len() {
+                let whole = ends.into_iter().find_map(Result::err);
+                let cut = || Error::new(Kind::OutcomeUnknown, "the answer names too few keys");
+                return Err(whole.unwrap_or_else(cut));
             }
         }
-        Ok(())
+        let end = |(key, end): (String, Result<(), Error>)| match end {
+            Err(e) if e.kind != Kind::NotFound => Some((key, e)),
+            _ => None,
+        };
+        Ok(Reply::Deleted { failed: keys.into_iter().zip(ends).filter_map(end).collect() })
+    }
+
+    async fn copy(&self, source: &str, target: &str) -> Result<(), Error> {
+        let (source, target) = (self.path(source)?, self.path(target)?);
+        self.within_write(COPY_BYTES, self.store.copy(&source, &target)).await
     }
 
     async fn within<T>(
@@ -232,6 +246,19 @@ impl S3 {
         match timeout(patience, request).await {
             Ok(answer) => answer.map_err(|e| failed(&e)),
             Err(_) => Err(Error::new(Kind::Unavailable, no_answer(patience))),
+        }
+    }
+
+    /// As `within`; a write that was not answered in time may have been applied, or will be.
+    async fn within_write<T>(
+        &self,
+        body_bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Error> {
+        let patience = self.patience(body_bytes);
+        match timeout(patience, request).await {
+            Ok(answer) => answer.map_err(|e| failed(&e)),
+            Err(_) => Err(Error::new(Kind::OutcomeUnknown, no_answer(patience))),
         }
     }
 

@@ -39,8 +39,13 @@ pub enum Op {
         after: Option<String>,
         page: Option<String>,
     },
+    /// At most 1,000 keys.
     Delete {
         keys: Vec<String>,
+    },
+    Copy {
+        source: String,
+        target: String,
     },
 }
 
@@ -60,7 +65,14 @@ pub enum Reply {
     Data(Bytes),
     Ranges(Vec<Bytes>),
     Info(Info),
-    Page { objects: Vec<Info>, next: Option<String> },
+    /// Of a delete: what failed, and how.
+    Deleted {
+        failed: Vec<(String, Error)>,
+    },
+    Page {
+        objects: Vec<Info>,
+        next: Option<String>,
+    },
 }
 
 impl Op {
@@ -80,6 +92,7 @@ impl Op {
                 }
             }
             Self::List { prefix, .. } => check_prefix(prefix),
+            Self::Copy { source, target } => check_key(source).and_then(|()| check_key(target)),
             Self::Delete { keys } => keys.iter().try_for_each(|key| check_key(key)),
         }
     }

@@ -90,6 +90,10 @@ impl BlobStore {
         self.store.submit(token, Op::Delete { keys }).map_err(raise)
     }
 
+    fn copy(&self, token: u64, source: String, target: String) -> PyResult<()> {
+        self.store.submit(token, Op::Copy { source, target }).map_err(raise)
+    }
+
     fn cancel(&self, token: u64) {
         self.store.cancel(token);
     }
@@ -120,6 +124,13 @@ fn answer(py: Python<'_>, reply: Reply) -> PyResult<Bound<'_, PyAny>> {
             bufs.into_pyobject(py)
         }
         Reply::Info(info) => known(info).into_pyobject(py).map(Bound::into_any),
+        Reply::Deleted { failed } => {
+            let failed: Vec<_> = failed
+                .into_iter()
+                .map(|(key, error)| (key, error.kind.name(), error.message))
+                .collect();
+            failed.into_pyobject(py).map(Bound::into_any)
+        }
         Reply::Page { objects, next } => {
             let objects: Vec<_> = objects.into_iter().map(known).collect();
             (objects, next).into_pyobject(py).map(Bound::into_any)

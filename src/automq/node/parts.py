@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from automq._native import BlockCache, LogCache
@@ -23,8 +24,7 @@ from automq.metadata.state import MetadataState
 from automq.node.metadata import elect_here
 from automq.node.places import Places
 from automq.node.takeover import Taker, take_over_own
-from automq.objectstore import ObjectStore
-from automq.objectstore.retry import Retrying
+from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
 from automq.stream.engine import StreamEngine
 from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
@@ -53,6 +53,8 @@ class NodeParts:
     uploading: "asyncio.Task[None]"
     broker: Broker
     acceptor: Acceptor
+    store_metrics: Sequence[StoreMetrics]
+    """What each store of the node has been asked for."""
 
 
 async def assemble(
@@ -65,9 +67,11 @@ async def assemble(
     opened, each at its true end; requests come last. Raises NodeFailure.
     """
     incarnation = world.new_uuid()
-    store = Retrying(places.store, world)
+    data_metrics, metadata_metrics = StoreMetrics("data"), StoreMetrics("metadata")
+    store = robust(places.store, world, data_metrics)
+    metadata_store = Counted(places.metadata_store, world.clock, metadata_metrics)
     home = places.wals
-    metadata = await elect_here(config, world, places.metadata_store, incarnation)
+    metadata = await elect_here(config, world, metadata_store, incarnation)
     tasks.create_task(metadata.serve(), name="metadata")
     controller = LocalController(metadata, config.node_id, world.clock, store)
     await controller.register(config, incarnation)
@@ -114,7 +118,16 @@ async def assemble(
     tasks.create_task(acceptor.close_idle(), name="idle connections")
     tasks.create_task(StallProbe(world.clock).run(), name="stall probe")
     return NodeParts(
-        store, home, metadata, controller, engine, uploader, uploading, broker, acceptor
+        store=store,
+        home=home,
+        metadata=metadata,
+        controller=controller,
+        engine=engine,
+        uploader=uploader,
+        uploading=uploading,
+        broker=broker,
+        acceptor=acceptor,
+        store_metrics=(data_metrics, metadata_metrics),
     )
 
 

@@ -1,9 +1,10 @@
 """One async interface over object stores, opened by URI.
 
-Main names: `ObjectStore` (the interface), `ObjectInfo`, `open_store`, `Retrying` (repeats until it
-works), and the errors, each of which tells the caller what to do. `file://` is a directory served
-by the native core, `s3://` any S3-compatible store, `memory://` this process;
-`simulated.SimulatedStore` fails as told.
+Main names: `ObjectStore` (the interface), `ObjectInfo`, `open_store`, and the errors, each of which
+tells the caller what to do. `file://` is a directory served by the native core, `s3://` any
+S3-compatible store, `memory://` this process. Around a store: `Counted` counts into `StoreMetrics`,
+`Hedged` reads a second time what is slow, `Retrying` repeats until it works: `robust` is all three.
+`simulated.Faulty` fails as told, and `simulated.SimulatedStore` does so in memory.
 
 Invariants: an object is visible whole or not at all, and durable when its write returns. Of any
 number of creators of a key at most one wins, and a loss is as durable as a win. A create is sent
@@ -15,10 +16,12 @@ secret into a message, never calls into Python from a foreign thread, and never 
 The native runtime thread starts with the first call: fork before that, or spawn.
 """
 
+from automq.objectstore.counting import Counted
 from automq.objectstore.errors import (
     AlreadyExists,
     Corrupt,
     Denied,
+    NotAllDeleted,
     NotFound,
     OutcomeUnknown,
     StoreError,
@@ -26,7 +29,9 @@ from automq.objectstore.errors import (
     TryAgain,
     Unavailable,
 )
-from automq.objectstore.retry import Retrying
+from automq.objectstore.hedging import Hedged
+from automq.objectstore.metrics import StoreMetrics
+from automq.objectstore.retry import Retrying, robust
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.objectstore.uri import BadUri, Credentials, open_store, parse_uri
 
@@ -34,8 +39,11 @@ __all__ = [
     "AlreadyExists",
     "BadUri",
     "Corrupt",
+    "Counted",
     "Credentials",
     "Denied",
+    "Hedged",
+    "NotAllDeleted",
     "NotFound",
     "ObjectInfo",
     "ObjectStore",
@@ -43,9 +51,11 @@ __all__ = [
     "Pieces",
     "Retrying",
     "StoreError",
+    "StoreMetrics",
     "Throttled",
     "TryAgain",
     "Unavailable",
     "open_store",
     "parse_uri",
+    "robust",
 ]

@@ -1,5 +1,7 @@
 """What can go wrong with an object store, by what the caller should do about it."""
 
+from collections.abc import Mapping
+
 
 class StoreError(Exception):
     """An operation on a store failed. Says which operation, on which key, in which store, and why.
@@ -57,3 +59,16 @@ class OutcomeUnknown(StoreError):
 
     Repeat a create with the same bytes until it has a verdict; anything else can just be repeated.
     """
+
+
+class NotAllDeleted(StoreError):
+    """Of the keys of a `delete_many`, those in `failures` are still there, or may be: and why.
+
+    The others are gone. Deleting all of them again is right.
+    """
+
+    def __init__(self, store: str, failures: Mapping[str, StoreError]) -> None:
+        assert failures, "nothing failed"
+        key, first = next(iter(failures.items()))
+        self.failures = dict(failures)
+        super().__init__("delete", store, key, f"and {len(failures) - 1} more keys: {first.why}")

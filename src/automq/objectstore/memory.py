@@ -52,6 +52,10 @@ class Objects:
             if self._by_key.pop(key, None) is not None:
                 del self._order[bisect_left(self._order, key.encode())]
 
+    def copy(self, source: str, target: str) -> None:
+        check_key(target)
+        self.put(target, [self._known("copy", source)[0]])
+
     def list(self, prefix: str, after: str | None) -> Sequence[ObjectInfo]:
         check_prefix(prefix)
         start = max(prefix.encode(), b"" if after is None else after.encode() + b"\0")
@@ -75,39 +79,42 @@ class MemoryStore:
 
     def __init__(self, clock: Clock, name: str = "memory://") -> None:
         self._name = name
-        self._objects = Objects(clock, name)
+        self.objects = Objects(clock, name)
 
     @property
     def name(self) -> str:
         return self._name
 
     async def put(self, key: str, data: Pieces) -> None:
-        self._objects.put(key, data)
+        self.objects.put(key, data)
 
     async def put_if_absent(self, key: str, data: Pieces) -> None:
-        self._objects.create(key, data)
+        self.objects.create(key, data)
 
     async def get(self, key: str) -> Buf:
-        return self._objects.get(key)
+        return self.objects.get(key)
 
     async def get_range(self, key: str, start: int, end: int) -> Buf:
-        return self._objects.get_ranges(key, [(start, end)])[0]
+        return self.objects.get_ranges(key, [(start, end)])[0]
 
     async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
-        return self._objects.get_ranges(key, ranges)
+        return self.objects.get_ranges(key, ranges)
 
     async def head(self, key: str) -> ObjectInfo:
-        return self._objects.head(key)
+        return self.objects.head(key)
 
     async def list(self, prefix: str, *, after: str | None = None) -> AsyncIterator[ObjectInfo]:
-        for known in self._objects.list(prefix, after):
+        for known in self.objects.list(prefix, after):
             yield known
 
     async def delete(self, key: str) -> None:
-        self._objects.delete([key])
+        self.objects.delete([key])
 
     async def delete_many(self, keys: Iterable[str]) -> None:
-        self._objects.delete(keys)
+        self.objects.delete(keys)
+
+    async def copy(self, source: str, target: str) -> None:
+        self.objects.copy(source, target)
 
     async def close(self) -> None:
         """Nothing to let go of: the objects stay with this value."""

@@ -11,13 +11,11 @@ from typing import Any, TypeAlias
 
 from automq._native import BlobError, BlobStore, Buf
 from automq.objectstore import errors
-from automq.objectstore.errors import StoreError
-from automq.objectstore.store import ObjectInfo, Pieces
+from automq.objectstore.errors import NotAllDeleted, StoreError
+from automq.objectstore.store import DELETE_KEYS_MAX, ObjectInfo, Pieces
 
 REQUESTS_INFLIGHT_MAX = 128
 """More calls than this wait for their turn: each request to S3 is a connection."""
-DELETE_KEYS_MAX = 1000
-"""What one request may delete (S3's limit)."""
 
 
 _Page: TypeAlias = tuple[list[tuple[str, int, int]], str | None]
@@ -77,12 +75,19 @@ class NativeStore:
                 return
 
     async def delete(self, key: str) -> None:
-        await self._call("delete", key, lambda token: self._native.delete(token, [key]))
+        for failure in (await self._delete_some([key])).values():
+            raise failure
 
     async def delete_many(self, keys: Iterable[str]) -> None:
         left = iter(keys)
+        failures: dict[str, StoreError] = {}
         while some := list(islice(left, DELETE_KEYS_MAX)):
-            await self._delete_some(some)
+            failures |= await self._delete_some(some)
+        if failures:
+            raise NotAllDeleted(self._name, failures)
+
+    async def copy(self, source: str, target: str) -> None:
+        await self._call("copy", source, lambda token: self._native.copy(token, source, target))
 
     async def close(self) -> None:
         self._closed = True
@@ -95,9 +100,13 @@ class NativeStore:
                 future.set_exception(_Ended("OutcomeUnknown", "the store was closed meanwhile"))
         self._waiting.clear()
 
-    async def _delete_some(self, keys: Sequence[str]) -> None:
+    async def _delete_some(self, keys: Sequence[str]) -> dict[str, StoreError]:
+        """Why those that failed did."""
         subject = keys[0] if len(keys) == 1 else f"{keys[0]} and {len(keys) - 1} more"
-        await self._call("delete", subject, lambda token: self._native.delete(token, keys))
+        failed: list[tuple[str, str, str]] = await self._call(
+            "delete", subject, lambda token: self._native.delete(token, keys)
+        )
+        return {key: self._failure("delete", key, kind, why) for key, kind, why in failed}
 
     async def _list_page(self, prefix: str, after: str | None, page: str | None) -> _Page:
         answer: _Page = await self._call(
@@ -146,5 +155,8 @@ class NativeStore:
     def _error(self, operation: str, key: str, kind: str, why: str) -> Exception:
         if kind == "Invalid":
             return ValueError(f"{operation} in {self._name}: {why}")
+        return self._failure(operation, key, kind, why)
+
+    def _failure(self, operation: str, key: str, kind: str, why: str) -> StoreError:
         error: type[StoreError] = getattr(errors, kind)
         return error(operation, self._name, key, why)

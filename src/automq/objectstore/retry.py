@@ -7,20 +7,24 @@ from copy import copy
 from typing import TypeVar
 
 from automq._native import Buf
+from automq.objectstore.counting import Counted
 from automq.objectstore.errors import (
     Denied,
+    NotAllDeleted,
     OutcomeUnknown,
     StoreError,
     Throttled,
     TryAgain,
     Unavailable,
 )
+from automq.objectstore.hedging import Hedged
+from automq.objectstore.metrics import StoreMetrics
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.world import World
 
 T = TypeVar("T")
 
-REPEATED = (Denied, OutcomeUnknown, Throttled, TryAgain, Unavailable)
+REPEATED = (Denied, NotAllDeleted, OutcomeUnknown, Throttled, TryAgain, Unavailable)
 """Errors that a later attempt may not meet. The others are answers."""
 BACKOFF_FIRST_MS = 50.0
 BACKOFF_MAX_MS = 5_000.0
@@ -87,8 +91,11 @@ class Retrying:
     passed on as it is: only its caller knows what a repetition means. See `create_until_settled`.
     """
 
-    def __init__(self, store: ObjectStore, world: World) -> None:
+    def __init__(
+        self, store: ObjectStore, world: World, metrics: StoreMetrics | None = None
+    ) -> None:
         self._store = store
+        self._metrics = metrics
         self._clock = world.clock
         self._chance = world.chance
         self._budget = RetryBudget()
@@ -96,8 +103,12 @@ class Retrying:
         self._deadline_ms: float | None = None
 
     def within(self, deadline_ms: float) -> "Retrying":
-        """The same store, each of whose calls begins no attempt later than `deadline_ms` from its
-        start. An attempt that has begun takes as long as the store allows."""
+        """The same store, each of whose calls ends `deadline_ms` after its start at the latest.
+
+        A call raises its last failure when no further attempt would begin in time. One that is
+        still under way at the deadline is given up: OutcomeUnknown for a write, Unavailable for a
+        read. Without a deadline a call waits as long as it takes.
+        """
         limited = copy(self)
         limited._deadline_ms = deadline_ms
         return limited
@@ -107,10 +118,10 @@ class Retrying:
         return self._store.name
 
     async def put(self, key: str, data: Pieces) -> None:
-        await self._repeat(lambda: self._store.put(key, data))
+        await self._repeat("put", key, lambda: self._store.put(key, data))
 
     async def put_if_absent(self, key: str, data: Pieces) -> None:
-        await self._store.put_if_absent(key, data)
+        await self._in_time("create", key, self._store.put_if_absent(key, data))
 
     async def create_until_settled(self, key: str, data: Pieces) -> None:
         """Send the same create until it has a verdict: returning is having won.
@@ -120,26 +131,39 @@ class Retrying:
         so whichever attempt is applied, it is this object.
         """
         pieces = tuple(data)
-        await self._repeat(lambda: self._store.put_if_absent(key, pieces))
+        await self._repeat("create", key, lambda: self._store.put_if_absent(key, pieces))
 
     async def get(self, key: str) -> Buf:
-        return await self._repeat(lambda: self._store.get(key))
+        return await self._repeat("get", key, lambda: self._store.get(key))
 
     async def get_range(self, key: str, start: int, end: int) -> Buf:
-        return await self._repeat(lambda: self._store.get_range(key, start, end))
+        return await self._repeat("get", key, lambda: self._store.get_range(key, start, end))
 
     async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
-        return await self._repeat(lambda: self._store.get_ranges(key, ranges))
+        return await self._repeat("get", key, lambda: self._store.get_ranges(key, ranges))
 
     async def head(self, key: str) -> ObjectInfo:
-        return await self._repeat(lambda: self._store.head(key))
+        return await self._repeat("head", key, lambda: self._store.head(key))
 
     async def delete(self, key: str) -> None:
-        await self._repeat(lambda: self._store.delete(key))
+        await self._repeat("delete", key, lambda: self._store.delete(key))
 
     async def delete_many(self, keys: Iterable[str]) -> None:
-        all_keys = tuple(keys)
-        await self._repeat(lambda: self._store.delete_many(all_keys))
+        """As the store's; what is repeated are the keys that failed."""
+        left = tuple(keys)
+
+        async def attempt() -> None:
+            nonlocal left
+            try:
+                await self._store.delete_many(left)
+            except NotAllDeleted as error:
+                left = tuple(error.failures)
+                raise
+
+        await self._repeat("delete", left[0] if left else "", attempt)
+
+    async def copy(self, source: str, target: str) -> None:
+        await self._repeat("copy", source, lambda: self._store.copy(source, target))
 
     async def list(self, prefix: str, *, after: str | None = None) -> AsyncIterator[ObjectInfo]:
         """As the store's; a listing that breaks goes on after the last object it gave."""
@@ -154,15 +178,29 @@ class Retrying:
                 listing = aiter(self._store.list(prefix, after=after))
                 raise
 
-        while (known := await self._repeat(step)) is not None:
+        while (known := await self._repeat("list", prefix, step)) is not None:
             yield known
             after = known.key
 
     async def close(self) -> None:
         await self._store.close()
 
-    async def _repeat(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """The answer of the first attempt that has one."""
+    async def _repeat(self, operation: str, key: str, attempt: Callable[[], Awaitable[T]]) -> T:
+        """The answer of the first attempt that has one, or the end that the deadline makes."""
+        return await self._in_time(operation, key, self._until_answered(operation, attempt))
+
+    async def _in_time(self, operation: str, key: str, call: Awaitable[T]) -> T:
+        if self._deadline_ms is None:
+            return await call
+        try:
+            async with asyncio.timeout(self._deadline_ms / 1000):
+                return await call
+        except TimeoutError:
+            late = Unavailable if operation in ("get", "head", "list") else OutcomeUnknown
+            why = f"no answer within {self._deadline_ms:.0f} ms"
+            raise late(operation, self.name, key, why) from None
+
+    async def _until_answered(self, operation: str, attempt: Callable[[], Awaitable[T]]) -> T:
         started_ms = self._clock.monotonic_ms()
         failures = 0
         try:
@@ -180,6 +218,8 @@ class Retrying:
                 else:
                     break
                 await asyncio.sleep(pause_ms / 1000)
+                if self._metrics is not None:
+                    self._metrics.of(operation).retries += 1
         finally:
             if failures >= LOUD_AFTER_FAILURES:
                 self._outage.leave()
@@ -196,3 +236,9 @@ class Retrying:
         if self._budget.spend() and doublings < 10:
             pause_ms = min(BACKOFF_MAX_MS, BACKOFF_FIRST_MS * 2**doublings)
         return pause_ms * self._chance.uniform(0.5, 1.0)
+
+
+def robust(store: ObjectStore, world: World, metrics: StoreMetrics) -> Retrying:
+    """`store` as a node uses it: counted, slow reads sent twice, repeated until it works."""
+    counted = Counted(store, world.clock, metrics)
+    return Retrying(Hedged(counted, world.clock, metrics), world, metrics)

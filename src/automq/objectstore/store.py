@@ -8,6 +8,16 @@ from automq._native import Buf
 
 KEY_BYTES_MAX = 1024
 SEGMENT_BYTES_MAX = 255
+MULTIPART_BYTES = 100 << 20
+"""An object larger than this is put in parts..."""
+PART_BYTES = 16 << 20
+"""...of this size. Both are those of the native core."""
+COALESCE_BYTES = 1 << 20
+"""Reading this much too much is cheaper than another request. The `object_store` crate's."""
+DELETE_KEYS_MAX = 1000
+"""What one request may delete (S3's and OSS's limit)."""
+LIST_KEYS_MAX = 1000
+"""What one answer may list."""
 
 Pieces: TypeAlias = Sequence[Buf | bytes]
 """An object's bytes, in pieces: never joined on the way, so that nothing is copied."""
@@ -42,7 +52,11 @@ class ObjectStore(Protocol):
         ...
 
     async def put(self, key: str, data: Pieces) -> None:
-        """Write the object, in place of an older one. Durable when it returns."""
+        """Write the object, in place of an older one. Durable when it returns.
+
+        Network stores take more than `MULTIPART_BYTES` in parts, several at once, which are given
+        up when one fails; the object appears when the last is there.
+        """
         ...
 
     async def put_if_absent(self, key: str, data: Pieces) -> None:
@@ -50,7 +64,7 @@ class ObjectStore(Protocol):
 
         Of any number of callers at most one returns. AlreadyExists is a verdict as durable as
         winning; TryAgain, Throttled, Unavailable and Denied mean that nothing was applied;
-        OutcomeUnknown means neither. Nothing below this call repeats it.
+        OutcomeUnknown means neither. Nothing below this call repeats it, or cuts it into parts.
         """
         ...
 
@@ -63,7 +77,10 @@ class ObjectStore(Protocol):
         ...
 
     async def get_ranges(self, key: str, ranges: Sequence[tuple[int, int]]) -> list[Buf]:
-        """Several ranges of one object, in the order asked for. Near ones may share a request."""
+        """Several ranges of one object, in the order asked for.
+
+        Those not further apart than `COALESCE_BYTES` share a request; the others run side by side.
+        """
         ...
 
     async def head(self, key: str) -> ObjectInfo:
@@ -83,7 +100,17 @@ class ObjectStore(Protocol):
         ...
 
     async def delete_many(self, keys: Iterable[str]) -> None:
-        """Remove the objects; missing ones are fine. When it fails some may be gone."""
+        """Remove the objects, up to `DELETE_KEYS_MAX` a request; missing ones are fine.
+
+        Raises NotAllDeleted, which names what failed; after any other error some may be gone.
+        """
+        ...
+
+    async def copy(self, source: str, target: str) -> None:
+        """Write what `source` holds as `target`, in place of an older object. Raises NotFound.
+
+        Network stores do it without sending the bytes through us, up to 5 GiB.
+        """
         ...
 
     async def close(self) -> None:
