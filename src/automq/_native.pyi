@@ -892,11 +892,22 @@ class BlobStore:
         """The directory `path`, made if need be. Blocks while it opens it; raises BlobError."""
 
     @staticmethod
-    def s3(bucket: str, prefix: str, timeout_ms: int, options: Mapping[str, str]) -> BlobStore:
-        """An S3-compatible store; sends nothing yet. `timeout_ms` is for a request without a body.
+    def cloud(
+        scheme: str,
+        bucket: str,
+        prefix: str,
+        *,
+        timeout_ms: int,
+        options: Mapping[str, str],
+        ca_pem: bytes | None = None,
+        proxy: str | None = None,
+    ) -> BlobStore:
+        """A store in the network, by the `scheme` of its URIs: s3, oss, gs, az. Sends nothing yet.
 
-        `options` are those of the `object_store` crate (`aws_region`, `aws_endpoint`, ...), keys
-        and tokens among them. Raises BlobError.
+        `timeout_ms` is for a request without a body. `options` are those of the `object_store`
+        crate (`aws_region`, `aws_endpoint`, ...), for oss `region`, `endpoint`, `path_style` and
+        names of the environment; keys and tokens are among them. `ca_pem` are certificates trusted
+        besides the system's. Without `proxy` none is used. Raises BlobError.
         """
 
     def fileno(self) -> int:

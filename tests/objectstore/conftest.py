@@ -9,9 +9,10 @@ import pytest
 from moto.server import ThreadedMotoServer
 
 from automq.objectstore import ObjectStore, open_store
+from automq.objectstore.providers import Credentials
 from automq.objectstore.simulated import SimulatedStore
-from automq.objectstore.uri import Credentials
 from automq.world import system_world
+from support.oss_server import OssServer, serving
 
 BUCKET = "automq-tests"
 _numbers = count()
@@ -41,7 +42,25 @@ def s3_uri(s3_endpoint: str) -> str:
     return f"s3://{BUCKET}/run/{next(_numbers)}?endpoint={s3_endpoint}&allow_http=true"
 
 
-@pytest.fixture(params=["file", "memory", "simulated", "s3"])
+@pytest.fixture
+def oss() -> Iterator[OssServer]:
+    """An empty bucket of OSS."""
+    with serving(OssServer()) as server:
+        yield server
+
+
+@pytest.fixture
+def oss_uri(oss: OssServer) -> str:
+    at = f"endpoint={oss.endpoint}&allow_http=true&path_style=true&region={oss.region}"
+    return f"oss://{oss.bucket}/p?{at}"
+
+
+@pytest.fixture
+def oss_keys(oss: OssServer) -> Credentials:
+    return Credentials(*next(iter(oss.secrets.items())))
+
+
+@pytest.fixture(params=["file", "memory", "simulated", "s3", "oss"])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, s3_keys: Credentials
 ) -> AsyncIterator[ObjectStore]:
@@ -52,6 +71,9 @@ async def store(
         case "s3":
             uri = request.getfixturevalue("s3_uri")
             opened = open_store(uri, system_world(), credentials=s3_keys)
+        case "oss":
+            uri, keys = map(request.getfixturevalue, ("oss_uri", "oss_keys"))
+            opened = open_store(uri, system_world(), credentials=keys)
         case "simulated":
             opened = SimulatedStore(system_world())
         case _:

@@ -21,7 +21,7 @@ from automq.objectstore import (
     Unavailable,
     open_store,
 )
-from automq.objectstore.uri import Credentials
+from automq.objectstore.providers import Credentials
 from automq.world import system_world
 
 DROP = b""

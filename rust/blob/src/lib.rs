@@ -1,4 +1,4 @@
-//! Object stores: S3-compatible ones by the `object_store` crate, and a local directory of our own.
+//! Object stores: those in the network by the `object_store` crate, and a local directory of our own.
 //!
 //! A [`Store`] takes an [`Op`] with a token and puts the [`Completion`] on its [`Port`], whose
 //! eventfd becomes readable once for all that is waiting there. Every operation is attempted
@@ -7,12 +7,12 @@
 //! The work runs on one runtime thread (and at most four for blocking file work), which starts with
 //! the first operation. A process that forks after that must not use a store in the child.
 
+pub mod cloud;
 mod error;
 mod key;
 pub mod local;
 mod port;
 mod runtime;
-pub mod s3;
 mod store;
 
 pub use error::{Error, Kind};

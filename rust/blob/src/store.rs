@@ -7,8 +7,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use bytes::Bytes;
 use tokio::task::{AbortHandle, spawn_blocking};
 
+use crate::cloud::Cloud;
 use crate::local::LocalDir;
-use crate::s3::S3;
+
 use crate::{Completion, Error, Kind, Port, check_key, check_prefix, runtime};
 
 /// One operation. Keys are relative to the store; `[start, end)` in bytes.
@@ -102,7 +103,7 @@ impl Op {
 #[derive(Debug)]
 pub enum Backend {
     Local(Arc<LocalDir>),
-    S3(S3),
+    Cloud(Cloud),
 }
 
 /// A backend, the port where its completions wait, and what is in flight.
@@ -184,7 +185,7 @@ impl Drop for Ending {
 
 async fn run(backend: Arc<Backend>, op: Op) -> Result<Reply, Error> {
     match &*backend {
-        Backend::S3(s3) => s3.run(op).await,
+        Backend::Cloud(cloud) => cloud.run(op).await,
         Backend::Local(dir) => {
             let dir = Arc::clone(dir);
             spawn_blocking(move || dir.run(op)).await.unwrap_or_else(|ended| {

@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use automq_blob::cloud::{Cloud, Config, Provider};
 use automq_blob::local::LocalDir;
-use automq_blob::s3::{Config, S3};
-use automq_blob::{Backend, Error, Info, Op, Reply, Store};
+use automq_blob::{Backend, Error, Info, Kind, Op, Reply, Store};
 use pyo3::create_exception;
 use pyo3::exceptions::PyException;
 use pyo3::prelude::*;
@@ -36,16 +36,23 @@ impl BlobStore {
     }
 
     #[staticmethod]
-    fn s3(
+    #[pyo3(signature = (scheme, bucket, prefix, *, timeout_ms, options, ca_pem=None, proxy=None))]
+    #[allow(clippy::too_many_arguments)] // It is one call, with names.
+    fn cloud(
         py: Python<'_>,
+        scheme: &str,
         bucket: String,
         prefix: String,
         timeout_ms: u64,
         options: HashMap<String, String>,
+        ca_pem: Option<Vec<u8>>,
+        proxy: Option<String>,
     ) -> PyResult<Self> {
+        let unknown = || raise(Error::new(Kind::Invalid, format!("no provider {scheme:?}")));
+        let provider = Provider::of(scheme).ok_or_else(unknown)?;
         let timeout = Duration::from_millis(timeout_ms);
-        let open =
-            || Store::new(Backend::S3(S3::new(Config { bucket, prefix, timeout, options })?));
+        let config = Config { provider, bucket, prefix, timeout, options, ca_pem, proxy };
+        let open = || Store::new(Backend::Cloud(Cloud::new(config)?));
         Ok(Self { store: py.detach(open).map_err(raise)? })
     }
 

@@ -11,7 +11,7 @@ from automq.config.listeners import parse_protocol_map
 
 INNER: Final = ("memory", "sim")  # for tests and simulation
 HOUR_MS: Final = 3_600_000
-STORES: Final = ("file", "s3", "memory", "sim")
+STORES: Final = ("file", "s3", "oss", "gs", "az", "memory", "sim")
 WALS: Final = ("file", "memory", "sim")
 LISTENER_PREFIX: Final = "listener.name."
 
@@ -198,9 +198,8 @@ def _uri(name: str, uri: str, schemes: tuple[str, ...]) -> Iterator[str]:
         wanted = ", ".join(f"{scheme}://" for scheme in schemes if scheme not in INNER)
         yield str(ConfigError.of(name, shown, f"Expected a URI that starts with one of {wanted}"))
     elif "@" in parts.netloc:
-        wanted = (
-            "A URI is logged and must hold no secret; use automq.s3.access.key.id and its secret"
-        )
+        keys = "automq.oss.access.key.id" if parts.scheme == "oss" else "automq.s3.access.key.id"
+        wanted = f"A URI is logged and must hold no secret; use {keys} and its secret"
         yield str(ConfigError.of(name, shown, wanted))
     elif parts.scheme == "file" and (parts.netloc or not parts.path):
         yield str(ConfigError.of(name, shown, "Expected file:///absolute/path"))

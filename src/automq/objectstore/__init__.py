@@ -1,8 +1,9 @@
 """One async interface over object stores, opened by URI.
 
 Main names: `ObjectStore` (the interface), `ObjectInfo`, `open_store`, and the errors, each of which
-tells the caller what to do. `file://` is a directory served by the native core, `s3://` any
-S3-compatible store, `memory://` this process. Around a store: `Counted` counts into `StoreMetrics`,
+tells the caller what to do. `file://` is a directory served by the native core; `s3://` any
+S3-compatible store, `oss://`, `gs://` and `az://` those of Alibaba, Google and Azure; `memory://`
+this process. Around a store: `Counted` counts into `StoreMetrics`,
 `Hedged` reads a second time what is slow, `Retrying` repeats until it works: `robust` is all three.
 `simulated.Faulty` fails as told, and `simulated.SimulatedStore` does so in memory.
 
@@ -30,10 +31,12 @@ from automq.objectstore.errors import (
     Unavailable,
 )
 from automq.objectstore.hedging import Hedged
+from automq.objectstore.location import BadUri, parse_uri
 from automq.objectstore.metrics import StoreMetrics
+from automq.objectstore.providers import Credentials
 from automq.objectstore.retry import Retrying, robust
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
-from automq.objectstore.uri import BadUri, Credentials, open_store, parse_uri
+from automq.objectstore.uri import open_store
 
 __all__ = [
     "AlreadyExists",

@@ -108,6 +108,22 @@ S3_REGION = optional_text(
     "The region of the object store, if its URI names none. Default: AWS_REGION.",
 )
 
+OSS_ACCESS_KEY_ID = optional_text(
+    "automq.oss.access.key.id",
+    "The access key of Alibaba OSS. Default: OSS_ACCESS_KEY_ID, then the machine's RAM role.",
+)
+OSS_ACCESS_KEY_SECRET = password(
+    "automq.oss.access.key.secret", "The secret of automq.oss.access.key.id."
+)
+OSS_SESSION_TOKEN = password(
+    "automq.oss.session.token", "The token of a temporary access key that STS gave."
+)
+STORAGE_CA_FILE = optional_text(
+    "automq.storage.ca.file",
+    "Certificates in PEM that object stores are trusted with besides the system's, if the URI names"
+    " none.",
+)
+
 # -- the write-ahead log
 
 WAL_CAPACITY_BYTES = size(

@@ -1,4 +1,5 @@
-//! S3-compatible stores, by the `object_store` crate.
+//! Stores in the network, by the `object_store` crate: S3 and what is compatible, Alibaba OSS (the
+//! crate's S3 client behind a connector that speaks OSS), Google Cloud Storage, Azure.
 //!
 //! Invariant: a create is one request, sent once: the crate's retries are off, and its connector is
 //! wrapped (`seen`) so that the status of every refusal is known. The crate alone would report 409
@@ -6,6 +7,8 @@
 //!
 //! Bodies are sent as UNSIGNED-PAYLOAD and in pieces: never joined, never hashed here.
 
+mod client;
+mod oss;
 mod seen;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
@@ -14,22 +17,21 @@ mod verdict;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::StreamExt;
 use futures_util::stream;
-use object_store::aws::{AmazonS3, AmazonS3Builder, AmazonS3ConfigKey, S3ConditionalPut};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    ClientOptions, GetResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
-    PutPayload, RetryConfig,
+    GetResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
 };
 use tokio::time::timeout;
 
 use crate::{Error, Info, Kind, Op, Reply};
-use seen::SeenConnector;
+use client::client;
 use verdict::{create_failed, failed};
 
 /// Above this an object is uploaded in parts, so that a lost connection costs one part.
@@ -41,37 +43,70 @@ const PART_RETRIES_MAX: usize = 4;
 const BYTES_PER_S_MIN: u64 = 1 << 20;
 /// A copy is given the time of a body of this size: how large the object is nobody has said.
 const COPY_BYTES: u64 = 256 << 20;
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Whose protocol a store speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provider {
+    S3,
+    Oss,
+    Gcs,
+    Azure,
+}
+
+impl Provider {
+    /// By the scheme of its URIs.
+    pub fn of(scheme: &str) -> Option<Self> {
+        match scheme {
+            "s3" => Some(Self::S3),
+            "oss" => Some(Self::Oss),
+            "gs" => Some(Self::Gcs),
+            "az" => Some(Self::Azure),
+            _ => None,
+        }
+    }
+}
 
 /// What names a store and how to reach it.
 #[derive(Clone)]
 pub struct Config {
+    pub provider: Provider,
+    /// Azure calls it a container.
     pub bucket: String,
     /// In front of every key; "" or without a leading or trailing '/'.
     pub prefix: String,
     /// How long a request may take that moves no body.
     pub timeout: Duration,
-    /// The crate's own keys (`aws_region`, `aws_endpoint`, `aws_secret_access_key`, ...).
+    /// The crate's own keys (`aws_region`, `aws_endpoint`, `aws_secret_access_key`, ...); for OSS
+    /// see `oss`.
     pub options: HashMap<String, String>,
+    /// Certificates, in PEM, that are trusted besides those of the system.
+    pub ca_pem: Option<Vec<u8>>,
+    /// Where requests go through; None is straight, whatever the environment says.
+    pub proxy: Option<String>,
 }
 
 /// Never shows the options: there are secrets in them.
 impl fmt::Debug for Config {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "s3://{}/{}", self.bucket, self.prefix)
+        write!(f, "{:?} {}/{}", self.provider, self.bucket, self.prefix)
     }
 }
 
+/// One of the crate's clients.
+trait Client: ObjectStore + PaginatedListStore {}
+
+impl<T: ObjectStore + PaginatedListStore> Client for T {}
+
 /// The store in one bucket, below one prefix.
 #[derive(Debug)]
-pub struct S3 {
+pub struct Cloud {
     config: Config,
-    store: AmazonS3,
+    store: Arc<dyn Client>,
     /// The same, but repeating the parts of an upload: the only requests repeated here.
-    parts: AmazonS3,
+    parts: Arc<dyn Client>,
 }
 
-impl S3 {
+impl Cloud {
     /// Makes the clients; nothing is sent yet.
     pub fn new(config: Config) -> Result<Self, Error> {
         let store = client(&config, 0)?;
@@ -291,30 +326,6 @@ impl S3 {
         let modified_ms = meta.last_modified.timestamp_millis();
         Info { key, size_bytes: meta.size, modified_ms }
     }
-}
-
-fn client(config: &Config, retries_max: usize) -> Result<AmazonS3, Error> {
-    let bad = |e: object_store::Error| Error::new(Kind::Invalid, e.to_string());
-    let retries = RetryConfig { max_retries: retries_max, ..Default::default() };
-    let mut options = ClientOptions::new()
-        .with_timeout_disabled() // `patience` grows with the body; theirs does not.
-        .with_connect_timeout(CONNECT_TIMEOUT);
-    let mut builder = AmazonS3Builder::new()
-        .with_bucket_name(&config.bucket)
-        .with_unsigned_payload(true)
-        .with_conditional_put(S3ConditionalPut::ETagMatch)
-        .with_disable_tagging(true)
-        .with_retry(retries)
-        .with_http_connector(SeenConnector);
-    for (name, value) in &config.options {
-        let key: AmazonS3ConfigKey = name.parse().map_err(bad)?;
-        if let AmazonS3ConfigKey::Client(client_key) = key {
-            options = options.with_config(client_key, value);
-        } else {
-            builder = builder.with_config(key, value);
-        }
-    }
-    builder.with_client_options(options).build().map_err(bad)
 }
 
 fn no_answer(patience: Duration) -> String {

@@ -6,7 +6,9 @@
 
 use std::error::Error;
 use std::fmt;
+use std::time::Duration;
 
+use super::oss::{Oss, OssSigner};
 use async_trait::async_trait;
 use object_store::ClientOptions;
 use object_store::client::{
@@ -14,8 +16,26 @@ use object_store::client::{
     ReqwestConnector,
 };
 
-/// On every request that the crate signs for S3, and on none for credentials.
-const S3_MARK: &str = "x-amz-content-sha256";
+/// What tells a request to the store from one for credentials, which is the crate's own affair.
+#[derive(Debug, Clone)]
+pub(super) enum Mark {
+    /// Only requests to the store have this header.
+    Header(&'static str),
+    /// The store's host, with the port if the URI names one.
+    Authority(String),
+    Everything,
+}
+
+impl Mark {
+    fn is_on(&self, request: &HttpRequest) -> bool {
+        match self {
+            Self::Header(name) => request.headers().contains_key(*name),
+            Self::Authority(host) => request.uri().authority().is_some_and(|it| it == host),
+            Self::Everything => true,
+        }
+    }
+}
+
 const REASON_BYTES_MAX: usize = 300;
 
 /// How a request to the store failed.
@@ -23,6 +43,8 @@ const REASON_BYTES_MAX: usize = 300;
 pub(super) enum Fault {
     /// Answered, and not with success. `code` and `message` are the store's own, if it gave any.
     Refused { status: u16, code: String, message: String },
+    /// Never sent: no credentials to sign it with.
+    Unsigned(String),
     /// Never sent: no connection.
     Unsent(String),
     /// Sent, in part at least, and not answered.
@@ -39,6 +61,7 @@ impl fmt::Display for Fault {
                     (false, false) => write!(f, "{status} {code}: {message}"),
                 }
             }
+            Self::Unsigned(why) => write!(f, "no credentials: {why}"),
             Self::Unsent(why) => write!(f, "no connection: {why}"),
             Self::Unanswered(why) => write!(f, "no answer: {why}"),
         }
@@ -47,30 +70,46 @@ impl fmt::Display for Fault {
 
 impl Error for Fault {}
 
-#[derive(Debug)]
-pub(super) struct SeenConnector;
+/// Connects as the crate does, and sees what comes back. `signs` changes each request before.
+#[derive(Debug, Clone)]
+pub(super) struct SeenConnector {
+    pub mark: Mark,
+    pub signs: Option<Oss>,
+}
 
 impl HttpConnector for SeenConnector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let inner = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(SeenService { inner }))
+        let signer = match &self.signs {
+            Some(oss) => Some(oss.signer(ReqwestConnector::default().connect(&machine(options))?)),
+            None => None,
+        };
+        Ok(HttpClient::new(SeenService { inner, mark: self.mark.clone(), signer }))
     }
+}
+
+/// For the machine's own service, which is near and has no certificate.
+fn machine(options: &ClientOptions) -> ClientOptions {
+    options.clone().with_allow_http(true).with_connect_timeout(Duration::from_secs(1))
 }
 
 #[derive(Debug)]
 struct SeenService {
     inner: HttpClient,
+    mark: Mark,
+    signer: Option<OssSigner>,
 }
 
 #[async_trait]
 impl HttpService for SeenService {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        let is_s3 = request.headers().contains_key(S3_MARK);
-        let answer = self.inner.execute(request).await;
-        if !is_s3 {
-            return answer;
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        if !self.mark.is_on(&request) {
+            return self.inner.execute(request).await;
         }
-        match answer {
+        if let Some(signer) = &self.signer {
+            request = signer.translated(request).await.map_err(unsigned)?;
+        }
+        match self.inner.execute(request).await {
             Ok(answer) if answer.status().is_success() => Ok(answer),
             Ok(answer) => Err(refused(answer).await),
             Err(e) => Err(lost(&e)),
@@ -78,11 +117,21 @@ impl HttpService for SeenService {
     }
 }
 
+fn unsigned(why: String) -> HttpError {
+    HttpError::new(HttpErrorKind::Unknown, Fault::Unsigned(why))
+}
+
 async fn refused(answer: HttpResponse) -> HttpError {
     let status = answer.status().as_u16();
+    // Azure says it here as well, also where there is no body (HEAD).
+    let named = answer.headers().get("x-ms-error-code").and_then(|code| code.to_str().ok());
+    let named = named.unwrap_or_default().to_owned();
     let body = answer.into_body().bytes().await.unwrap_or_default();
     let text = String::from_utf8_lossy(&body);
-    let (code, message) = (element(&text, "Code"), element(&text, "Message"));
+    let (mut code, message) = (element(&text, "Code"), element(&text, "Message"));
+    if code.is_empty() {
+        code = named;
+    }
     // What the crate repeats when it may repeat (the parts of an upload).
     let kind = match status {
         408 | 429 | 500.. => HttpErrorKind::Interrupted,

@@ -24,19 +24,33 @@ fn parts_are_of_one_size_but_the_last_and_keep_the_bytes() {
 
 #[test]
 fn a_configuration_does_not_show_its_secrets() {
-    let options = [("aws_secret_access_key".to_owned(), "hush".to_owned())].into();
-    let config =
-        Config { bucket: "b".into(), prefix: "p".into(), timeout: Duration::from_secs(1), options };
-    assert_eq!(format!("{config:?}"), "s3://b/p");
+    let config = config(Provider::S3, &[("aws_secret_access_key", "hush")]);
+    assert_eq!(format!("{config:?}"), "S3 b/p");
 }
 
 #[test]
 fn an_option_that_the_client_does_not_know_is_refused() {
-    let config = Config {
+    for provider in [Provider::S3, Provider::Gcs, Provider::Azure] {
+        let config = config(provider, &[("aws_regoin", "x")]);
+        assert_eq!(Cloud::new(config).unwrap_err().kind, Kind::Invalid);
+    }
+}
+
+#[test]
+fn a_bundle_without_certificates_is_refused() {
+    let mut config = config(Provider::S3, &[]);
+    config.ca_pem = Some(b"no certificate".to_vec());
+    assert_eq!(Cloud::new(config).unwrap_err().kind, Kind::Invalid);
+}
+
+fn config(provider: Provider, options: &[(&str, &str)]) -> Config {
+    Config {
+        provider,
         bucket: "b".into(),
-        prefix: String::new(),
+        prefix: "p".into(),
         timeout: Duration::from_secs(1),
-        options: [("aws_regoin".to_owned(), "x".to_owned())].into(),
-    };
-    assert_eq!(S3::new(config).unwrap_err().kind, Kind::Invalid);
+        options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
+        ca_pem: None,
+        proxy: None,
+    }
 }

@@ -1,4 +1,4 @@
-//! What an answer of S3 means to the caller.
+//! What an answer of a store means to the caller.
 
 use std::error::Error as StdError;
 
@@ -6,6 +6,11 @@ use object_store::Error as CrateError;
 
 use super::seen::Fault;
 use crate::{Error, Kind};
+
+/// What a lost create is called where 409 says so.
+const EXISTS: [&str; 2] = ["FileAlreadyExists", "BlobAlreadyExists"];
+/// A 404 that speaks of no object.
+const NO_BUCKET: [&str; 2] = ["NoSuchBucket", "ContainerNotFound"];
 
 /// Of a create. Only what is certain is said: all else is `OutcomeUnknown`.
 pub(super) fn create_failed(error: &CrateError) -> Error {
@@ -17,9 +22,11 @@ pub(super) fn create_failed(error: &CrateError) -> Error {
 
 fn create_kind(fault: &Fault) -> Kind {
     match fault {
-        Fault::Refused { status, .. } => match status {
+        Fault::Refused { status, code, .. } => match status {
             // RFC 9110 says 412; some stores answer 304.
             412 | 304 => Kind::AlreadyExists,
+            // OSS and Azure: the verdict. With any other code: nobody has won yet.
+            409 if EXISTS.contains(&&code[..]) => Kind::AlreadyExists,
             409 => Kind::TryAgain,
             429 => Kind::Throttled,
             // A proxy's word, or one that came after the object was written.
@@ -27,6 +34,7 @@ fn create_kind(fault: &Fault) -> Kind {
             // 501: no conditional writes here. 404: no such bucket.
             _ => refused_kind(fault),
         },
+        Fault::Unsigned(_) => Kind::Denied,
         Fault::Unsent(_) => Kind::Unavailable,
         Fault::Unanswered(_) => Kind::OutcomeUnknown,
     }
@@ -35,19 +43,33 @@ fn create_kind(fault: &Fault) -> Kind {
 /// Of anything that may be repeated.
 pub(super) fn failed(error: &CrateError) -> Error {
     match fault(error) {
-        Some(fault @ Fault::Refused { status: 404, code, .. }) if code != "NoSuchBucket" => {
+        Some(fault @ Fault::Refused { status: 404, code, .. })
+            if !NO_BUCKET.contains(&&code[..]) =>
+        {
             Error::new(Kind::NotFound, fault.to_string())
         }
         Some(fault @ Fault::Refused { .. }) => Error::new(refused_kind(fault), fault.to_string()),
+        Some(fault @ Fault::Unsigned(_)) => Error::new(Kind::Denied, fault.to_string()),
         Some(fault) => Error::new(Kind::Unavailable, fault.to_string()),
-        None => Error::new(Kind::Unavailable, last(error)),
+        // One key of a deletion of many; the crate has read the answer.
+        None => match error {
+            CrateError::NotFound { .. } => Error::new(Kind::NotFound, last(error)),
+            CrateError::PermissionDenied { .. } | CrateError::Unauthenticated { .. } => {
+                Error::new(Kind::Denied, last(error))
+            }
+            _ => Error::new(Kind::Unavailable, last(error)),
+        },
     }
 }
 
 fn refused_kind(fault: &Fault) -> Kind {
     let Fault::Refused { status, code, .. } = fault else { return Kind::Unavailable };
     match (status, &code[..]) {
-        (429, _) | (_, "SlowDown" | "Throttling" | "TooManyRequests") => Kind::Throttled,
+        (429, _) | (_, "SlowDown" | "Throttling" | "TooManyRequests" | "ServerBusy") => {
+            Kind::Throttled
+        }
+        // OSS: QpsLimitExceeded, DownloadTrafficRateLimitExceeded, ...
+        (503, code) if code.ends_with("LimitExceeded") => Kind::Throttled,
         (409, _) => Kind::TryAgain,
         (416, _) => Kind::Corrupt,
         (501, _) => Kind::Denied,
