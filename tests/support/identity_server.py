@@ -1,5 +1,6 @@
 """A server that gives credentials: a machine's metadata service, or a token service."""
 
+import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,7 +18,7 @@ class Identity:
 
 
 @contextmanager
-def giving(answers: Mapping[str, str]) -> Iterator[Identity]:
+def giving(answers: Mapping[str, str], *, tls: ssl.SSLContext | None = None) -> Iterator[Identity]:
     identity = Identity(answers)
 
     class Handler(BaseHTTPRequestHandler):
@@ -41,7 +42,10 @@ def giving(answers: Mapping[str, str]) -> Iterator[Identity]:
         setattr(Handler, f"do_{method}", Handler.handle_any)
     server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.daemon_threads = True
-    identity.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
+    if tls is not None:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
+    scheme = "http" if tls is None else "https"
+    identity.endpoint = f"{scheme}://127.0.0.1:{server.server_address[1]}"
     thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
     try:
