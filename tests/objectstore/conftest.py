@@ -12,6 +12,7 @@ from automq.objectstore import ObjectStore, open_store
 from automq.objectstore.providers import Credentials
 from automq.objectstore.simulated import SimulatedStore
 from automq.world import system_world
+from support.azurite import ACCOUNT, ACCOUNT_KEY, CONTAINER, running_azurite
 from support.oss_server import OssServer, serving
 
 BUCKET = "automq-tests"
@@ -60,7 +61,16 @@ def oss_keys(oss: OssServer) -> Credentials:
     return Credentials(*next(iter(oss.secrets.items())))
 
 
-@pytest.fixture(params=["file", "memory", "simulated", "s3", "oss"])
+@pytest.fixture(scope="session")
+def azurite() -> Iterator[str]:
+    with running_azurite() as endpoint:
+        yield endpoint
+
+
+KINDS = ("file", "memory", "simulated", "s3", "oss")
+
+
+@pytest.fixture(params=[*KINDS, pytest.param("azure", marks=pytest.mark.long)])
 async def store(
     request: pytest.FixtureRequest, tmp_path: Path, s3_keys: Credentials
 ) -> AsyncIterator[ObjectStore]:
@@ -74,6 +84,11 @@ async def store(
         case "oss":
             uri, keys = map(request.getfixturevalue, ("oss_uri", "oss_keys"))
             opened = open_store(uri, system_world(), credentials=keys)
+        case "azure":
+            at = f"account={ACCOUNT}&endpoint={request.getfixturevalue('azurite')}"
+            uri = f"az://{CONTAINER}/run/{next(_numbers)}?{at}&allow_http=true"
+            environ = {"AZURE_STORAGE_ACCOUNT_KEY": ACCOUNT_KEY}
+            opened = open_store(uri, system_world(), environ=environ)
         case "simulated":
             opened = SimulatedStore(system_world())
         case _:

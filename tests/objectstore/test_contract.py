@@ -158,6 +158,8 @@ async def test_a_list_and_a_head_know_the_size(store: ObjectStore) -> None:
 
 @pytest.mark.parametrize("key", UNUSUAL_KEYS)
 async def test_unusual_keys_are_keys(store: ObjectStore, key: str) -> None:
+    if store.name.startswith("az://") and "\\" in key:
+        pytest.skip("Azure takes a backslash for a slash: refused")
     await store.put_if_absent(key, [b"x"])
     assert await keys(store) == [key]
     assert (await store.head(key)).key == key

@@ -1,7 +1,7 @@
 """Google Cloud Storage and Azure: what is sent, and what each answer means.
 
-The server here answers as their makers document and keeps nothing: these stores are documented, not
-proven.
+The server here answers as their makers document and keeps nothing. Azurite, which does, is in
+the contract suite of the long tests; Google's store is documented, not proven.
 """
 
 import base64
@@ -192,3 +192,9 @@ async def test_a_missing_blob_and_a_missing_container_are_told_apart(
     told.refuse(503, "ServerBusy")
     with pytest.raises(Throttled):
         await azure.get("k")
+
+
+async def test_a_key_that_azure_would_change_is_refused(told: Told, azure: ObjectStore) -> None:
+    with pytest.raises(ValueError, match="backslash"):
+        await azure.put("a\\b", [b"x"])
+    assert told.requests == []
