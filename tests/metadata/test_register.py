@@ -10,11 +10,12 @@ import pytest
 
 from automq.metadata.memory_register import Faults, MemoryRegister, Wire
 from automq.metadata.register import ObjectStoreRegister, Patience, Register, SteadyRegister
-from automq.objectstore import open_store
+from automq.objectstore import Credentials, open_store
 from automq.world import World
+from support.oss_server import OssServer, serving
 
 
-@pytest.fixture(params=["memory", "wire", "memory store", "local directory"])
+@pytest.fixture(params=["memory", "wire", "memory store", "local directory", "oss"])
 async def any_register(
     request: pytest.FixtureRequest, world: World, tmp_path: Path
 ) -> AsyncIterator[Register]:
@@ -23,6 +24,13 @@ async def any_register(
             yield MemoryRegister()
         case "wire":
             yield Wire(MemoryRegister(), world.chance, Faults(pause=5))
+        case "oss":
+            with serving(OssServer()) as oss:
+                at = f"endpoint={oss.endpoint}&allow_http=true&path_style=true&region={oss.region}"
+                keys = Credentials(*next(iter(oss.secrets.items())))
+                store = open_store(f"oss://{oss.bucket}/p?{at}", world, credentials=keys)
+                yield ObjectStoreRegister(store, "c/")
+                await store.close()
         case kind:
             uri = "memory://" if kind == "memory store" else f"file://{tmp_path}"
             store = open_store(uri, world)

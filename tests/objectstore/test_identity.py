@@ -98,11 +98,14 @@ async def test_a_web_identity_is_exchanged_for_keys(recorder: Recorder, tmp_path
     assert recorder.requests[0]["x-amz-security-token"] == "of the session"
 
 
-async def test_a_machine_without_a_role_is_no_missing_object(recorder: Recorder) -> None:
+async def test_a_machine_without_a_role_is_no_missing_object_and_no_unknown_outcome(
+    recorder: Recorder,
+) -> None:
     with giving({"PUT /latest/api/token": "t"}) as machine:
         store = opened(recorder, {"AWS_EC2_METADATA_SERVICE_ENDPOINT": machine.endpoint})
-        with pytest.raises(Unavailable):
-            await store.get("k")
+        for call in (store.get("k"), store.put_if_absent("k", [b"x"])):
+            with pytest.raises(Unavailable, match="no credentials"):
+                await call
         await store.close()
     assert recorder.requests == []
 

@@ -45,6 +45,8 @@ pub(super) enum Fault {
     Refused { status: u16, code: String, message: String },
     /// Never sent: no credentials to sign it with.
     Unsigned(String),
+    /// Never sent: the service that gives credentials does not, at the moment.
+    Unidentified(String),
     /// Never sent: no connection.
     Unsent(String),
     /// Sent, in part at least, and not answered.
@@ -61,7 +63,7 @@ impl fmt::Display for Fault {
                     (false, false) => write!(f, "{status} {code}: {message}"),
                 }
             }
-            Self::Unsigned(why) => write!(f, "no credentials: {why}"),
+            Self::Unsigned(why) | Self::Unidentified(why) => write!(f, "no credentials: {why}"),
             Self::Unsent(why) => write!(f, "no connection: {why}"),
             Self::Unanswered(why) => write!(f, "no answer: {why}"),
         }
@@ -104,7 +106,11 @@ struct SeenService {
 impl HttpService for SeenService {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         if !self.mark.is_on(&request) {
-            return self.inner.execute(request).await;
+            return match self.inner.execute(request).await {
+                Ok(answer) if answer.status().is_success() => Ok(answer),
+                Ok(answer) => Err(unidentified(HttpErrorKind::Unknown, answer.status())),
+                Err(e) => Err(unidentified(e.kind(), innermost(&e))),
+            };
         }
         if let Some(signer) = &self.signer {
             request = signer.translated(request).await.map_err(unsigned)?;
@@ -115,6 +121,10 @@ impl HttpService for SeenService {
             Err(e) => Err(lost(&e)),
         }
     }
+}
+
+fn unidentified(kind: HttpErrorKind, why: impl fmt::Display) -> HttpError {
+    HttpError::new(kind, Fault::Unidentified(format!("who gives them says: {why}")))
 }
 
 fn unsigned(why: String) -> HttpError {

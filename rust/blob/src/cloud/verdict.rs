@@ -35,7 +35,7 @@ fn create_kind(fault: &Fault) -> Kind {
             _ => refused_kind(fault),
         },
         Fault::Unsigned(_) => Kind::Denied,
-        Fault::Unsent(_) => Kind::Unavailable,
+        Fault::Unsent(_) | Fault::Unidentified(_) => Kind::Unavailable,
         Fault::Unanswered(_) => Kind::OutcomeUnknown,
     }
 }
