@@ -4,6 +4,7 @@ from functools import partial
 
 import pytest
 
+from sim.models import metadata_log
 from sim.models.explore import Explored, explore
 from sim.models.wal_takeover import (
     FILE_RULES,
@@ -53,4 +54,21 @@ def test_no_takeover_of_a_shared_file_wal_loses_what_is_acknowledged() -> None:
 @pytest.mark.parametrize("rule", FILE_RULES)
 def test_a_shared_file_wal_needs_this_rule(rule: str) -> None:
     explored = explore_file_wal(2, 1, FILE_RULES[rule])
+    assert explored.broken is not None
+
+
+def explore_metadata_log(numbers: int, controllers: int, lives: int, *off: str) -> Explored:
+    moves = partial(metadata_log.moves, off=frozenset(off))
+    start = metadata_log.metadata_log(numbers, controllers, lives)
+    return explore(start, moves, metadata_log.broken)
+
+
+def test_no_schedule_of_two_controllers_breaks_the_metadata_log() -> None:
+    explored = explore_metadata_log(3, 2, 0)
+    assert explored.broken is None, explored.way
+
+
+@pytest.mark.parametrize("rule", metadata_log.RULES)
+def test_the_metadata_log_needs_this_rule(rule: str) -> None:
+    explored = explore_metadata_log(3, 2, 0, *metadata_log.RULES[rule])
     assert explored.broken is not None
