@@ -35,5 +35,5 @@ docs: setup  ## regenerate what is generated
 fuzz: setup  ## feed damaged bytes to every parser for a while
 	@.venv/bin/python tools/fuzz.py
 
-sim: setup  ## play random seeds of the simulation for a minute; SEED=n plays one with its trace
-	@.venv/bin/python tools/simulate.py $(if $(SEED),--seed $(SEED),--seconds $(or $(SECONDS),60))
+sim: setup  ## play random seeds of the simulation for a minute; SEED=n plays one with its trace, SHRINK=1 shrinks it
+	@.venv/bin/python tools/simulate.py $(if $(SEED),--seed $(SEED) $(if $(SHRINK),--shrink),--seconds $(or $(SECONDS),60))

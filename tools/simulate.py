@@ -3,6 +3,8 @@
     python tools/simulate.py [--seconds N]                  play random seeds for a while
     python tools/simulate.py --first N [--count N]          play seeds that follow each other
     python tools/simulate.py --seed N [--quiet]             play one, with everything it did
+    python tools/simulate.py --seed N --shrink              leave out what it does not need to fail
+    python tools/simulate.py --lines [--count N]            which share of the lines is executed
     python tools/simulate.py --bugs [WORD ...] [--count N]  find the bugs put in on purpose
     python tools/simulate.py --add-up                       what all runs of this tree came to
 
@@ -29,7 +31,8 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from sim.bugs import BUGS
-from sim.run import Result, play
+from sim.lines import lines_of, seen_lines
+from sim.run import Result, play, shrink
 
 ROOT = Path(__file__).resolve().parent.parent
 SEED_BITS = 31
@@ -48,6 +51,8 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--tally", type=Path, default=TALLY)
     parser.add_argument("--quiet", action="store_true")
+    parser.add_argument("--shrink", action="store_true")
+    parser.add_argument("--lines", action="store_true")
     parser.add_argument("--bugs", nargs="*", default=None, metavar="WORD")
     parser.add_argument("--add-up", action="store_true")
     arguments = parser.parse_args()
@@ -55,6 +60,10 @@ def main() -> int:
         return add_up(arguments.tally)
     if arguments.bugs is not None:
         return find_bugs(arguments.first or 1, arguments.count, arguments.bugs)
+    if arguments.lines:
+        return count_lines(arguments.first or 1, arguments.count)
+    if arguments.seed is not None and arguments.shrink:
+        return 1 if shrink(arguments.seed, print) else 0
     if arguments.seed is not None:
         result = play(arguments.seed, tell=None if arguments.quiet else print)
         print("\n  ".join([str(result), *result.violations]))
@@ -185,6 +194,33 @@ def add_up(tally: Path) -> int:
             f"{name}: {found['seeds']} seeds, {found['failed']} failed, "
             f"{found['simulated_s']} simulated seconds in {found['real_s']:.0f} s"
         )
+    return 0
+
+
+# -- how much is executed
+
+
+def count_lines(first: int, count: int) -> int:
+    """A line for each folder: its lines in functions, and how many of them the seeds execute."""
+    folders = tuple(
+        ROOT / "src" / "automq" / name
+        for name in ("metadata", "stream", "partition", "coordinator")
+    )
+    with seen_lines(folders) as seen:
+        for seed in range(first, first + count):
+            play(seed)
+    all_seen = all_lines = 0
+    for folder in folders:
+        lines = {str(path): lines_of(path) for path in sorted(folder.rglob("*.py"))}
+        executed = sum(len(lines[name] & seen.get(name, set())) for name in lines)
+        total = sum(len(found) for found in lines.values())
+        print(f"{folder.name}: {executed} of {total} lines, {executed * 100 // total} %")
+        for name, found in lines.items():
+            share = len(found & seen.get(name, set())) * 100 // max(len(found), 1)
+            print(f"  {share:3} % {Path(name).relative_to(folder)}")
+        all_seen += executed
+        all_lines += total
+    print(f"all: {all_seen} of {all_lines} lines, {all_seen * 100 // all_lines} %")
     return 0
 
 

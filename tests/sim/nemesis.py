@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 
 from automq.objectstore.errors import StoreError, Throttled, TryAgain, Unavailable
 from automq.objectstore.simulated import Effect, Fault
@@ -21,7 +21,9 @@ HOUR_MS = 3_600_000
 class Nemesis:
     """Strikes again and again until `heal`. Each seed has its own few kinds of trouble."""
 
-    def __init__(self, node: Node, net: Net, shop: Shop, seed: int) -> None:
+    def __init__(
+        self, node: Node, net: Net, shop: Shop, seed: int, without: Collection[str] = ()
+    ) -> None:
         self._node = node
         self._net = net
         self._shop = shop
@@ -49,13 +51,14 @@ class Nemesis:
         }
         names = sorted(kinds)
         count = self._chance.randint(1, len(names))
-        self.names = sorted(self._chance.sample(names, count))
+        drawn = sorted(self._chance.sample(names, count))
+        self.names = [name for name in drawn if name not in without]
         self._kinds = [kinds[name] for name in self.names]
         self._mean_s = self._chance.choice([0.5, 2.0, 5.0])
 
     async def run(self) -> None:
         """Until cancelled; `heal` then undoes what lasts."""
-        while True:
+        while self._kinds:
             await asyncio.sleep(self._chance.expovariate(1 / self._mean_s))
             number = self._chance.randrange(len(self._kinds))
             self._node.trace.note("nemesis", self.names[number])

@@ -4,7 +4,7 @@ import asyncio
 import logging
 import random
 import time
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -54,6 +54,7 @@ class Result:
     records_read: int
     incarnations: int
     troubles: list[str]
+    clients: list[str]
     last_lines: list[str]
 
     @property
@@ -78,8 +79,15 @@ class Runs(Protocol):
 class Run:
     """Everything of one seed."""
 
-    def __init__(self, seed: int, *, tell: Callable[[str], None] | None = None) -> None:
+    def __init__(
+        self,
+        seed: int,
+        *,
+        tell: Callable[[str], None] | None = None,
+        without: Collection[str] = (),
+    ) -> None:
         self.seed = seed
+        self.without = without
         self.chance = random.Random(f"{seed} run")
         self.loop = SimLoop(random.Random(f"{seed} loop"))
         self.trace = Trace(self.loop.time, tell=tell)
@@ -105,8 +113,9 @@ class Run:
             record_bytes_max=min(self.chance.choice([20, 2_000, 10_000]), record_bytes_max),
             pause_s=self.chance.choice([0.03, 0.1, 0.5]),
         )
-        self.nemesis = Nemesis(self.node, self.net, self.shop, seed)
+        self.nemesis = Nemesis(self.node, self.net, self.shop, seed, without)
         self.committers: list[Committer] = []
+        self.client_names: list[str] = []
 
     def complain(self, what: str) -> None:
         self.trace.note("VIOLATION", what)
@@ -161,7 +170,8 @@ class Run:
         clients = self._partition_clients(partitions)
         clients |= self._wide_clients(partitions)
         clients |= self._group_clients(partitions)
-        return [self.loop.spawn(client.run(), name) for name, client in clients.items()]
+        self.client_names = [name for name in clients if name not in self.without]
+        return [self.loop.spawn(clients[name].run(), name) for name in self.client_names]
 
     def _partition_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
         clients: dict[str, Runs] = {}
@@ -225,7 +235,7 @@ class Run:
 
     @property
     def _writes(self) -> bool:
-        return bool(self.truth.idempotent)
+        return any(name in self.truth.idempotent for name in self.client_names)
 
     async def _check_all(self, partitions: list[PartitionTruth]) -> None:
         """Read everything there is, from the start to the end."""
@@ -331,10 +341,18 @@ def _listening(run: Run) -> Iterator[_Watch]:
         ours.setLevel(level)
 
 
-def play(seed: int, *, tell: Callable[[str], None] | None = None) -> Result:
-    """Run one seed; never raises for what the system under test does wrong."""
+def play(
+    seed: int,
+    *,
+    tell: Callable[[str], None] | None = None,
+    without: Collection[str] = (),
+) -> Result:
+    """Run one seed; never raises for what the system under test does wrong.
+
+    `without` names troubles and clients that stay away: the rest is another run of the same seed.
+    """
     started = time.monotonic()
-    run = Run(seed, tell=tell)
+    run = Run(seed, tell=tell, without=without)
     chunk_entries = run.chance.choice([4, 16, 4096])
     with (
         _listening(run) as watch,
@@ -361,5 +379,25 @@ def play(seed: int, *, tell: Callable[[str], None] | None = None) -> Result:
         records_read=run.truth.records_read,
         incarnations=len(run.node.incarnations),
         troubles=run.nemesis.names,
+        clients=run.client_names,
         last_lines=list(run.trace.last),
     )
+
+
+def shrink(seed: int, tell: Callable[[str], None]) -> list[str]:
+    """Names of troubles and clients without which the seed still fails; nothing if it holds.
+
+    One after the other is left out, and stays out if the run fails without it as well.
+    """
+    result = play(seed)
+    if result.is_good:
+        return []
+    without: list[str] = []
+    for name in [*result.clients, *result.troubles]:
+        fewer = play(seed, without=[*without, name])
+        if not fewer.is_good:
+            without.append(name)
+            result = fewer
+            tell(f"fails without {name}: {fewer.violations[0][:100]}")
+    tell(f"what is left: {', '.join([*result.clients, *result.troubles])}")
+    return without

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from sim.bugs import BUGS
-from sim.run import play
+from sim.run import play, shrink
 
 ROOT = Path(__file__).resolve().parents[2]
 SEEDS = (3, 5, 6, 9, 10, 13, 15, 19, 23, 27, 40, 47)
@@ -64,3 +64,11 @@ def test_hundreds_of_seeds_hold() -> None:
     for seed in range(first, first + 300):
         result = play(seed)
         assert result.is_good, f"make sim SEED={seed}: {result.violations}"
+
+
+@pytest.mark.long
+def test_a_failing_seed_is_shrunk_to_less_that_still_fails() -> None:
+    with BUGS["acknowledges before the sync"]():
+        without = shrink(1, print)
+        assert without
+        assert not play(1, without=without).is_good
