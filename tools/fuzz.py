@@ -14,7 +14,25 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from automq._native import Buf
+from automq._native import (
+    BatchTooLarge,
+    Buf,
+    CorruptBatch,
+    batches,
+    build_batch,
+    read_records,
+)
+from automq.metadata.log import (
+    CHECKSUM_BYTES,
+    Author,
+    DamagedLog,
+    decode_entry,
+    encode_all,
+    encode_entry,
+    sealed,
+)
+from automq.metadata.records.cluster import ControllerElected, SnapshotTaken
+from automq.metadata.records.registry import Record, UnknownRecord
 from automq.protocol.codec import (
     Frames,
     FrameTooLarge,
@@ -27,6 +45,8 @@ from automq.protocol.codec import (
 )
 from support.damage import Parse, Target, first_failure
 from support.message_vectors import message_class, recorded
+
+Row = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 MEMORY_BYTES_MAX = 4 << 30
 ROUNDS = 1000
@@ -68,10 +88,51 @@ def _frames(chance: random.Random) -> tuple[bytes, Parse]:
     return good, parse
 
 
+def _batch(chance: random.Random) -> tuple[bytes, Parse]:
+    rows: list[Row] = [
+        (
+            chance.getrandbits(40),
+            chance.randbytes(3),
+            chance.randbytes(chance.choice([0, 9, 99])),
+            [],
+        )
+        for _ in range(chance.randint(1, 5))
+    ]
+
+    def parse(data: bytes) -> None:
+        for batch in batches(data):
+            read_records(batch.records)
+
+    return bytes(build_batch(rows)), parse
+
+
+def _records() -> list[Record]:
+    return [
+        ControllerElected(3, 1, bytes(16), (), 1),
+        SnapshotTaken(7, bytes(CHECKSUM_BYTES), ()),
+    ]
+
+
+def _metadata_entry(chance: random.Random) -> tuple[bytes, Parse]:
+    """What is damaged is below the checksum, which then holds again."""
+    data = encode_entry(
+        encode_all(_records()),
+        number=5,
+        epoch=3,
+        author=Author(1, bytes(16)),
+        nonce=chance.randbytes(16),
+        previous=chance.randbytes(CHECKSUM_BYTES),
+        written_ms=1,
+    )
+    return data[:-CHECKSUM_BYTES], lambda body: decode_entry(sealed(body), 5)
+
+
 TARGETS = [
     Target("message", _message, (MalformedMessage, UnencodableMessage)),
     Target("request header", _request_header, (MalformedMessage,)),
     Target("frames", _frames, (FrameTooLarge,)),
+    Target("record batch", _batch, (CorruptBatch, BatchTooLarge)),
+    Target("metadata entry", _metadata_entry, (DamagedLog, UnknownRecord)),
 ]
 
 
