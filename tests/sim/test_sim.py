@@ -47,6 +47,22 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
     assert len(digests) == 1
 
 
+@pytest.mark.parametrize(
+    "name",
+    [
+        "acknowledges before the sync",
+        "shows what is not durable",
+        "trims the wal before the commit is stored",
+        "recovery leaves out the last record",
+        "deletes objects that are still read",
+    ],
+)
+def test_a_bug_that_one_seed_is_enough_for_is_found(name: str) -> None:
+    with BUGS[name]():
+        result = play(1)
+    assert not result.is_good
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_put_in_on_purpose_is_found(name: str) -> None:
