@@ -17,6 +17,7 @@ import click
 
 from automq.cli.metadata import metadata
 from automq.cli.server import server
+from automq.cli.storage import storage
 from automq.cli.wal import wal
 
 __all__ = ["main"]
@@ -33,6 +34,7 @@ def cli() -> None:
 cli.add_command(server)
 cli.add_command(metadata)
 cli.add_command(wal)
+cli.add_command(storage)
 
 
 def main() -> None:

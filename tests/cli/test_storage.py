@@ -1,0 +1,143 @@
+"""`automq storage`, as a person runs it, beside a running node and without one."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+from confluent_kafka import Producer
+
+from automq.cli import cli
+from crash.load import Load
+from crash.test_outages import progresses, until
+from support.clients import admin, create_topic
+from support.server import Server, running
+
+SOON = (
+    "automq.upload.interval.ms=100",
+    "automq.metadata.snapshot.entries=10",
+    "automq.object.retention.grace.ms=100",
+)
+
+
+@pytest.fixture(scope="module")
+def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    """A node that has been written to and killed twice, and runs."""
+    directory = tmp_path_factory.mktemp("used")
+    with running(directory, *SOON) as server:
+        load = Load(server, per_s=100)
+        for _ in range(2):
+            progresses(load)
+            server.kill()
+            server.start()
+        progresses(load)
+        load.finish()
+        server.stop()
+        server.start()
+        yield server
+
+
+def automq(server: Server, *words: str) -> Result:
+    data_dir = server.directory / "data"
+    return CliRunner().invoke(
+        cli, ["storage", words[0], "--set", f"automq.data.dir={data_dir}", *words[1:]]
+    )
+
+
+def objects(server: Server) -> list[Path]:
+    return sorted((server.directory / "data/store/data").glob("*/*/*"))
+
+
+def test_a_store_in_use_is_clean_down_to_every_checksum(used: Server) -> None:
+    done = automq(used, "audit", "--verify")
+    assert done.exit_code == 0, done.output
+    assert "read from" in done.output
+    assert "read and verified" in done.output
+    assert done.output.splitlines()[-1].startswith("clean: ")
+
+
+def test_an_object_that_nobody_can_come_to_need_is_found_and_deleted(used: Server) -> None:
+    # One that was deleted, and whose upload "arrives" only now.
+    before = set(objects(used))
+    create_topic(used.bootstrap, "gone")
+    producer = Producer({"bootstrap.servers": used.bootstrap})
+    producer.produce("gone", b"x")
+    assert producer.flush(30) == 0
+    until(lambda: bool(set(objects(used)) - before), "it is uploaded")
+    [orphan] = set(objects(used)) - before
+    client = admin(used.bootstrap)
+    [deleting] = client.delete_topics(["gone"]).values()
+    deleting.result(30)
+    until(lambda: not orphan.exists(), "it is deleted")
+    orphan.parent.mkdir(parents=True, exist_ok=True)
+    orphan.write_bytes(b"late")
+
+    until(lambda: automq(used, "audit").exit_code == 1, "its id is forgotten")
+    seen = automq(used, "audit")
+    assert f"LEAKED: {orphan.relative_to(used.directory / 'data/store')}" in seen.output
+    assert orphan.exists()
+    repaired = automq(used, "audit", "--repair")
+    assert repaired.exit_code == 0, repaired.output
+    assert "1 leaked objects were deleted" in repaired.output
+    assert not orphan.exists()
+    assert automq(used, "audit").exit_code == 0
+
+
+def test_a_missing_object_is_damage_and_repair_leaves_all_as_it_is(used: Server) -> None:
+    lost = objects(used)[0]
+    aside = lost.rename(used.directory / "aside")
+    try:
+        done = automq(used, "audit", "--repair")
+    finally:
+        aside.rename(lost)
+    assert done.exit_code == 1
+    assert "MISSING: data/" in done.output
+    assert "DAMAGED: data that should be there are not" in done.output
+
+
+def test_a_flipped_bit_is_found_when_blocks_are_verified(used: Server) -> None:
+    hurt = objects(used)[0]
+    good = hurt.read_bytes()
+    hurt.write_bytes(good[:40] + bytes([good[40] ^ 1]) + good[41:])
+    try:
+        assert automq(used, "audit").exit_code == 0
+        done = automq(used, "audit", "--verify", "--json")
+        shown = automq(used, "inspect", str(int(hurt.name, 16)))
+    finally:
+        hurt.write_bytes(good)
+    assert done.exit_code == 1
+    assert [it["what"] for it in json.loads(done.output)["findings"]] == ["damaged"]
+    assert shown.exit_code == 1
+    assert "DAMAGED" in shown.output
+
+
+def test_a_foreign_file_is_named_and_never_deleted(used: Server) -> None:
+    foreign = used.directory / "data/store/holiday.jpg"
+    foreign.write_bytes(b"sea")
+    done = automq(used, "audit", "--repair")
+    assert done.exit_code == 1
+    assert "OF NO KNOWN KIND: holiday.jpg" in done.output
+    assert foreign.exists()
+    foreign.unlink()
+
+
+def test_objects_streams_and_entries_are_shown(used: Server) -> None:
+    done = automq(used, "inspect", str(int(objects(used)[0].name, 16)))
+    assert done.exit_code == 0, done.output
+    assert "all checksums are right" in done.output
+    streams = [automq(used, "inspect", f"stream:{number}").output for number in range(3)]
+    assert any("data of numbers-" in text for text in streams), streams
+    entries = sorted((used.directory / "data/store/meta").glob("0*/0*"))
+    key = entries[-1].relative_to(used.directory / "data/store")
+    assert automq(used, "inspect", str(key)).output.splitlines()[1].startswith("entry ")
+    assert automq(used, "inspect", "stream:999").exit_code == 1
+    assert "there is no object" in automq(used, "inspect", "999999").output
+
+
+def test_an_empty_store_is_told(tmp_path: Path) -> None:
+    done = CliRunner().invoke(
+        cli, ["storage", "audit", "--set", f"automq.data.dir={tmp_path / 'nothing'}"]
+    )
+    assert done.exit_code == 2, done.output
+    assert "empty" in done.output
