@@ -1154,6 +1154,27 @@ class StorageTables:
         """A verdict for each stream: 0 taken, 1 gone, 2 refused. Raises ValueError where what is
         added does not cover what is removed."""
 
+    def plan_merge(
+        self,
+        node_id: int,
+        limits: tuple[int, int, int, int, int],
+        left_out: tuple[list[int], list[int]],
+    ) -> tuple[int, int, Columns] | None:
+        """What a node should merge next: the reason (0 uploads, 1 runs, 2 sparse), the level of the
+        new object, and its parts: stream, object, start, end, bytes, max_timestamp, by stream and
+        offset, those of a stream without a gap. Changes nothing.
+
+        `limits`: objects of level 0 that a node may have, how many small ranges in a row make a
+        run, bytes of a new object, parts of a merge, dead bytes that are no trouble. `left_out`:
+        objects and streams that are not touched.
+        """
+
+    def uploads_by_node(self) -> dict[int, int]:
+        """How many objects of level 0 of each node small ranges are read from."""
+
+    def space(self) -> tuple[int, int]:
+        """Bytes of all objects that are read, and about what is read from them."""
+
     def replace(
         self, removed: Columns, added: Columns, objects: Columns, cleaned: Columns
     ) -> None: ...

@@ -1,88 +1,20 @@
 """Nodes, WALs and objects as commands: their refusals, and the three properties of a machine."""
 
+import itertools
 import random
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
 import pytest
 
 from automq.controller import leaders, nodes, objects, takeovers, topics
-from automq.metadata.decision import Command
 from automq.metadata.image import Image
-from automq.metadata.log import encode_all
-from automq.metadata.records.registry import Record
 from automq.protocol import errors
-from automq.stream.client import ObjectCommit, ObjectDoomed, Verdict
+from automq.stream.client import ObjectDoomed, Verdict
+from support.cluster import Cluster, contents, merged
 
 TAKEN, ALREADY = Verdict.TAKEN, Verdict.ALREADY
-
-
-def contents(image: Image) -> bytes:
-    return bytes(encode_all(image.snapshot_records()))
-
-
-@dataclass(slots=True)
-class Cluster:
-    """One node, driven by commands; keeps every record."""
-
-    image: Image = field(default_factory=Image)
-    records: list[Record] = field(default_factory=list)
-    node_epoch: int = -1
-    wal: int = -1
-    incarnations: int = 0
-
-    def run(self, command: Command[Any]) -> Any:
-        before = contents(self.image)
-        decision = command(self.image)
-        assert contents(self.image) == before, "deciding changes nothing"
-        for record in decision.records:
-            self.image.apply(record)
-        self.records += decision.records
-        return decision.reply
-
-    def start(self) -> None:
-        self.incarnations += 1
-        incarnation = self.incarnations.to_bytes(16, "big")
-        wish = nodes.NodeWish(1, incarnation, 3, None, "h", (), "automq")
-        self.node_epoch = self.run(lambda image: nodes.register_node(image, wish))
-        for wal in takeovers.unfinished_wals(self.image, 1):
-            self.finish(wal.wal)
-        self.wal = self.run(lambda image: nodes.register_wal(image, *self.me, "file:///wal"))
-        self.run(lambda image: leaders.lead_at(image, *self.me))
-
-    def finish(self, wal_id: int) -> None:
-        start = self.run(lambda image: takeovers.take_over(image, wal_id, self.me)).start
-        self.run(lambda image: nodes.close_wal(image, wal_id, self.me, start, clean=False))
-
-    @property
-    def me(self) -> tuple[int, int]:
-        return 1, self.node_epoch
-
-    def create_topic(self, name: str, partitions: int = 2) -> bytes:
-        topic_id = name.encode().rjust(16, b"-")
-        wish = topics.TopicWish(name, topic_id, partitions, 1)
-        self.run(lambda image: topics.create_topic(image, wish, topics.TopicDefaults(1, 1)))
-        return topic_id
-
-    def prepare(self, deadline_ms: int = 100) -> int:
-        return int(self.run(lambda image: objects.prepare_objects(image, *self.me, 1, deadline_ms)))
-
-    def upload(self, object_id: int, lengths: dict[int, int], wal_start: int = 0) -> ObjectCommit:
-        """A commit that appends so many offsets to these streams."""
-        rows, epochs = [], []
-        for stream_id, length in sorted(lengths.items()):
-            stream = self.image.storage.stream(stream_id)
-            assert stream is not None
-            rows.append((stream_id, stream.end, stream.end + length, length * 10, 5))
-            epochs.append(stream.epoch)
-        return ObjectCommit(object_id, 99, 90, 9, self.wal, wal_start, rows, epochs)
-
-    def commit(self, commit: ObjectCommit) -> list[Verdict]:
-        verdicts: list[Verdict] = self.run(
-            lambda image: objects.commit_object(image, *self.me, commit)
-        )
-        return verdicts
 
 
 @pytest.fixture
@@ -201,12 +133,43 @@ def step(cluster: Cluster, chance: random.Random) -> None:
             lambda image: objects.forget_objects(image, image.storage.tables.doomed(2))
         ),
         cluster.start,
+        lambda: merge(cluster, chance),
     ]
-    weights = [2, 8, 1, 4, 2, 1, 2, 1]
+    weights = [2, 8, 1, 4, 2, 1, 2, 1, 8]
     chance.choices(steps, weights)[0]()
     if len(cluster.image.cluster.topics) > 6:
         gone = chance.choice(sorted(cluster.image.cluster.topics))
         cluster.run(lambda image: topics.delete_topic(image, gone))
+
+
+def merge(cluster: Cluster, chance: random.Random) -> None:
+    """A merge, and perhaps a trim before it is put in place; what streams hold stays the same."""
+    plan = cluster.plan()
+    if plan is None:
+        return
+    if chance.random() < 0.3:
+        trims = [(stream, chance.randint(0, 2_000_000)) for stream in plan.parts.column(0)[:3]]
+        cluster.run(lambda image: objects.trim_streams(image, trims))
+    streams = sorted(set(plan.parts.column(0)))
+    before = [cluster.image.storage.stream(stream) for stream in streams]
+    verdicts = cluster.replace(merged(plan))
+    assert len(verdicts) == len(streams)
+    assert [cluster.image.storage.stream(stream) for stream in streams] == before
+    for stream in streams:
+        check_covered(cluster.image, stream)
+
+
+def check_covered(image: Image, stream_id: int) -> None:
+    """Its ranges hold all that a stream has, without a gap; times are found in the right range."""
+    stream = image.storage.stream(stream_id)
+    assert stream is not None
+    held = image.storage.locate(stream_id, stream.start, 9_999)
+    assert not held or (held[0].start <= stream.start < held[0].end)
+    assert (held[-1].end if held else stream.start) == stream.end
+    assert all(one.end == next_.start for one, next_ in itertools.pairwise(held))
+    newest = max((one.max_timestamp for one in held), default=0)
+    found = image.storage.locate_timestamp(stream_id, newest)
+    assert found is None or found.max_timestamp >= newest
 
 
 @pytest.mark.parametrize("seed", range(12))

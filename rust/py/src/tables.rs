@@ -3,9 +3,11 @@
 mod columns;
 mod partitions;
 
+use std::collections::BTreeMap;
+
 use automq_tables::{
-    Broken, Commit, Located, Object, ObjectState, OpenJudgement, Prepared, Replacement, Storage,
-    Stream, StreamState,
+    Broken, Commit, LeftOut, Located, MergeRules, Object, ObjectState, OpenJudgement, Prepared,
+    Range, Replacement, Storage, Stream, StreamState,
 };
 use pyo3::exceptions::{PyAssertionError, PyValueError};
 use pyo3::prelude::*;
@@ -28,6 +30,8 @@ type TopicId = [u8; 16];
 type StreamRow = (Py<PyBytes>, i32, u8, bool, i64, i64, i32, i32, i64, i64, i64, i64);
 type ObjectRow = (u8, i64, u8, i64, i64, i32, i64, u8, i64, u32);
 type LocatedRow = (i64, i64, i64, i64, i64, i64, i64, i64);
+/// Reason, level, and the parts: stream, object, start, end, bytes, max timestamp.
+type MergeRow = (u8, u8, Columns);
 type DumpedStreams = (Vec<Py<PyBytes>>, Columns, Columns, Columns, i64);
 
 /// Streams, objects and ranges.
@@ -247,6 +251,40 @@ impl StorageTables {
             self.tables.cleaned(streams[row], cleaned_to[row], horizons[row]).map_err(broken)?;
         }
         Ok(())
+    }
+
+    /// `limits`: objects max, fan-in, bytes max, rows max, dead bytes min.
+    fn plan_merge(
+        &self,
+        py: Python,
+        node_id: i32,
+        limits: (usize, usize, i64, usize, i64),
+        left_out: (Vec<i64>, Vec<i64>),
+    ) -> Option<MergeRow> {
+        let (objects_max, fan_in, bytes_max, rows_max, dead_bytes_min) = limits;
+        let rules =
+            MergeRules { node_id, objects_max, fan_in, bytes_max, rows_max, dead_bytes_min };
+        let left_out = LeftOut {
+            objects: left_out.0.into_iter().collect(),
+            streams: left_out.1.into_iter().collect(),
+        };
+        let merge = py.detach(|| self.tables.plan_merge(&rules, &left_out))?;
+        let mut columns: [Vec<i64>; 6] = Default::default();
+        for (object, range) in &merge.parts {
+            let Range { stream, start, end, bytes, max_timestamp } = *range;
+            let row = [stream, *object, start, end, bytes, max_timestamp];
+            columns.iter_mut().zip(row).for_each(|(column, value)| column.push(value));
+        }
+        let columns = Columns::from_kept(columns.into()).ok()?;
+        Some((merge.reason as u8, merge.level, columns))
+    }
+
+    fn uploads_by_node(&self) -> BTreeMap<i32, usize> {
+        self.tables.uploads_by_node()
+    }
+
+    fn space(&self) -> (i64, i64) {
+        self.tables.objects.space()
     }
 
     fn doom(&mut self, objects: &Columns) -> PyResult<()> {

@@ -2,6 +2,7 @@
 //!
 //! * [`Columns`]: rows of integers, delta-coded by column: how records carry many rows.
 //! * [`Storage`]: streams, objects and who holds which range of what; judges commits and replaces.
+//! * [`Merge`]: which ranges of `Storage` are worth merging next.
 //! * [`Partitions`]: about 64 bytes a partition.
 //!
 //! Judging never changes a table; applying never refuses what was judged good, and answers
@@ -10,6 +11,7 @@
 
 mod columns;
 mod dump;
+mod merge;
 mod objects;
 mod partitions;
 mod ranges;
@@ -19,6 +21,7 @@ mod streams;
 
 pub use columns::{Columns, Damaged};
 pub use dump::{DumpedObjects, DumpedPartitions, DumpedStreams};
+pub use merge::{LeftOut, Merge, MergeReason, MergeRules};
 pub use objects::{Object, ObjectState, Prepared};
 pub use partitions::{Nodes, Partition, Partitions, Reassignment};
 pub use ranges::{PackedRanges, Range};

@@ -1,10 +1,15 @@
 //! Objects: prepared, committed, doomed, forgotten, in this order and never back.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::ops::Bound;
+use std::ops::{Bound, RangeInclusive};
 
-use crate::ranges::PackedRanges;
+use crate::ranges::{PackedRanges, Range};
 use crate::{Broken, hold};
+
+/// What a range takes in an object besides its batches: the header of a block, a row of the index.
+/// With a digest (40 bytes for a batch of 61 or more) an object of which everything is read is less
+/// than twice its `live_bytes`, however small its ranges are.
+const RANGE_BYTES: i64 = 96;
 
 /// Only a prepared object can be committed; a doomed one never again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +48,8 @@ pub struct Object {
     pub index_bytes: i64,
     /// Ranges, small and large, that a stream still reads from here.
     pub live: u32,
+    /// About what they take: their batches, and `RANGE_BYTES` each.
+    pub live_bytes: i64,
     pub ranges: PackedRanges,
 }
 
@@ -56,6 +63,11 @@ pub struct Objects {
     doomed: BTreeSet<i64>,
     /// Committed objects from which nothing is read any more: candidates to doom.
     unreferenced: BTreeSet<i64>,
+    /// By level and id: objects with a small range that a stream still reads.
+    shared: BTreeSet<(u8, i64)>,
+    /// Of all objects that are read, and of what streams read from them.
+    read_bytes: i64,
+    live_bytes: i64,
 }
 
 impl Objects {
@@ -132,12 +144,52 @@ impl Objects {
     }
 
     /// From prepared to committed, with nothing read from it yet.
-    pub fn commit(&mut self, id: i64) -> Result<u32, Broken> {
+    pub fn commit(&mut self, like: &Object) -> Result<u32, Broken> {
+        let id = like.id;
         hold!(self.prepared.remove(&id), "object {id} is not prepared");
         self.unreferenced.insert(id);
         let slot = self.by_id[&id];
-        self.at_mut(slot).state = ObjectState::Committed;
+        let object = self.at_mut(slot);
+        object.state = ObjectState::Committed;
+        (object.bytes, object.level) = (like.bytes, like.level);
+        (object.index_position, object.index_bytes) = (like.index_position, like.index_bytes);
         Ok(slot)
+    }
+
+    /// Gives a committed object the small ranges that streams read from it.
+    pub fn share(&mut self, slot: u32, small: &[Range]) -> Result<(), Broken> {
+        let object = self.at_mut(slot);
+        hold!(object.ranges.alive_count() == 0, "object {} has ranges", object.id);
+        object.ranges = PackedRanges::new(small);
+        let named = (object.level, object.id);
+        self.shared.insert(named);
+        Ok(())
+    }
+
+    /// Ends a small range; answers it.
+    pub fn end_small(&mut self, slot: u32, stream: i64) -> Result<Range, Broken> {
+        let object = self.at_mut(slot);
+        let Some((row, range)) = object.ranges.find(stream) else {
+            return Err(Broken(format!("object {} holds nothing of stream {stream}", object.id)));
+        };
+        hold!(object.ranges.kill(row), "object {}: stream {stream} ended twice", object.id);
+        if object.ranges.alive_count() == 0 {
+            let named = (object.level, object.id);
+            self.shared.remove(&named);
+        }
+        self.lose(slot, range.bytes);
+        Ok(range)
+    }
+
+    /// Objects of some levels from which a stream reads a small range, by level and id.
+    pub fn shared(&self, levels: RangeInclusive<u8>) -> impl Iterator<Item = &Object> {
+        let range = (*levels.start(), i64::MIN)..=(*levels.end(), i64::MAX);
+        self.shared.range(range).map(|(_, id)| self.at(self.by_id[id]))
+    }
+
+    /// Bytes of all objects that are read, and of the ranges that streams read from them.
+    pub fn space(&self) -> (i64, i64) {
+        (self.read_bytes, self.live_bytes)
     }
 
     /// Invariant: a doomed object has no range, and no commit of it is accepted any more.
@@ -164,18 +216,27 @@ impl Objects {
         Ok(())
     }
 
-    pub fn gain(&mut self, slot: u32) {
+    pub fn gain(&mut self, slot: u32, bytes: i64) {
+        let bytes = bytes + RANGE_BYTES;
         let object = self.at_mut(slot);
         object.live += 1;
-        let id = object.id;
-        self.unreferenced.remove(&id);
+        object.live_bytes += bytes;
+        let (id, whole_bytes) = (object.id, object.bytes);
+        self.live_bytes += bytes;
+        if self.unreferenced.remove(&id) {
+            self.read_bytes += whole_bytes;
+        }
     }
 
-    pub fn lose(&mut self, slot: u32) {
+    pub fn lose(&mut self, slot: u32, bytes: i64) {
+        let bytes = bytes + RANGE_BYTES;
+        self.live_bytes -= bytes;
         let object = self.at_mut(slot);
         object.live -= 1;
+        object.live_bytes -= bytes;
         if object.live == 0 {
-            let id = object.id;
+            let (id, whole_bytes) = (object.id, object.bytes);
+            self.read_bytes -= whole_bytes;
             self.unreferenced.insert(id);
         }
     }

@@ -22,6 +22,7 @@ pub struct Range {
 #[derive(Debug, Default)]
 pub struct PackedRanges {
     rows: usize,
+    alive: usize,
     first_streams: Box<[i64]>,
     positions: Box<[u32]>,
     packed: Box<[u8]>,
@@ -50,6 +51,7 @@ impl PackedRanges {
         }
         Self {
             rows: ranges.len(),
+            alive: ranges.len(),
             first_streams: first_streams.into(),
             positions: positions.into(),
             packed: packed.into(),
@@ -93,7 +95,14 @@ impl PackedRanges {
         }
         let was = self.dead[row / 64];
         self.dead[row / 64] = was | 1 << (row % 64);
-        was != self.dead[row / 64]
+        let is_new = was != self.dead[row / 64];
+        self.alive -= usize::from(is_new);
+        is_new
+    }
+
+    /// How many are alive.
+    pub fn alive_count(&self) -> usize {
+        self.alive
     }
 
     pub fn memory_bytes(&self) -> usize {
@@ -151,7 +160,7 @@ mod tests {
         assert!(packed.kill(64));
         assert!(!packed.kill(64));
         let alive: Vec<_> = packed.alive().collect();
-        assert_eq!(alive.len(), 69);
+        assert_eq!((alive.len(), packed.alive_count()), (69, 69));
         assert!(!alive.contains(&rows[64]));
     }
 

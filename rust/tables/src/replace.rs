@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use crate::columns::Columns;
 use crate::objects::Object;
 use crate::ranges::Range;
-use crate::storage::{LARGE_BYTES, Storage, drop_small};
+use crate::storage::{LARGE_BYTES, Storage};
 use crate::{Broken, hold};
 
 /// What becomes of one stream's part of a replace.
@@ -71,7 +71,10 @@ impl Storage {
         };
         // A trim inside the first range may have clipped what the new one had to hold.
         let starts = first_old.1.start..=first_old.1.start.max(found.start);
-        if !starts.contains(&first_new.1.start) || first_new.1.start >= first_new.1.end {
+        if new.iter().any(|(_, range)| range.start >= range.end || range.bytes < 0) {
+            return Err(format!("stream {stream}: an added range holds nothing"));
+        }
+        if !starts.contains(&first_new.1.start) {
             return Err(format!(
                 "stream {stream}: starts at {}, not {starts:?}",
                 first_new.1.start
@@ -125,13 +128,13 @@ impl Storage {
         let stream = self.streams.get_mut(range.stream)?;
         let large = stream.large.iter().position(|e| e.slot == slot && e.start == range.start);
         if let Some(at) = large {
-            stream.bytes -= i64::from(stream.large.remove(at).bytes);
-            self.objects.lose(slot);
+            let bytes = i64::from(stream.large.remove(at).bytes);
+            stream.bytes -= bytes;
+            self.objects.lose(slot, bytes);
             return Ok(());
         }
         stream.small.retain(|held| *held != slot);
-        let bytes = drop_small(&mut self.objects, slot, range.stream)?;
-        self.streams.get_mut(range.stream)?.bytes -= bytes;
+        stream.bytes -= self.objects.end_small(slot, range.stream)?.bytes;
         Ok(())
     }
 }

@@ -186,12 +186,7 @@ impl Storage {
 
     /// Turns a prepared object into a committed one that holds `rows` (streams ascending).
     pub(crate) fn fill(&mut self, object: &Object, rows: &[Range]) -> Result<(), Broken> {
-        let slot = self.objects.commit(object.id)?;
-        let target = self.objects.at_mut(slot);
-        target.bytes = object.bytes;
-        target.level = object.level;
-        target.index_position = object.index_position;
-        target.index_bytes = object.index_bytes;
+        let slot = self.objects.commit(object)?;
         self.attach(slot, rows)
     }
 
@@ -199,12 +194,10 @@ impl Storage {
     pub(crate) fn attach(&mut self, slot: u32, rows: &[Range]) -> Result<(), Broken> {
         let small: Vec<Range> = rows.iter().filter(|r| r.bytes < LARGE_BYTES).copied().collect();
         if !small.is_empty() {
-            let object = self.objects.at_mut(slot);
-            hold!(object.ranges.alive().next().is_none(), "object {} has ranges", object.id);
-            object.ranges = PackedRanges::new(&small);
+            self.objects.share(slot, &small)?;
         }
         for range in rows {
-            self.objects.gain(slot);
+            self.objects.gain(slot, range.bytes.min(i64::from(u32::MAX)));
             let objects = &self.objects;
             let stream = self.streams.get_mut(range.stream)?;
             stream.bytes += range.bytes.min(i64::from(u32::MAX));
@@ -254,20 +247,15 @@ impl Storage {
         let large = stream.large.partition_point(|extent| extent.end <= start);
         for extent in stream.large.drain(..large) {
             stream.bytes -= i64::from(extent.bytes);
-            objects.lose(extent.slot);
+            objects.lose(extent.slot, i64::from(extent.bytes));
         }
         let mut below = 0;
         for slot in &stream.small {
-            let object = objects.at_mut(*slot);
-            let Some((row, range)) = object.ranges.find(id) else {
-                return Err(Broken(format!("object {} holds nothing of stream {id}", object.id)));
-            };
-            if range.end > start {
+            let range = objects.at(*slot).ranges.find(id);
+            if range.is_some_and(|(_, range)| range.end > start) {
                 break;
             }
-            hold!(object.ranges.kill(row), "object {}: stream {id} ended twice", object.id);
-            objects.lose(*slot);
-            stream.bytes -= range.bytes;
+            stream.bytes -= objects.end_small(*slot, id)?.bytes;
             below += 1;
         }
         stream.small.drain(..below);
@@ -288,10 +276,10 @@ impl Storage {
             return Err(Broken(format!("stream {id} is unknown")));
         };
         for extent in &stream.large {
-            self.objects.lose(extent.slot);
+            self.objects.lose(extent.slot, i64::from(extent.bytes));
         }
         for slot in stream.small {
-            drop_small(&mut self.objects, slot, id)?;
+            self.objects.end_small(slot, id)?;
         }
         Ok(())
     }
@@ -358,6 +346,7 @@ impl Object {
             index_position: 0,
             index_bytes: 0,
             live: 0,
+            live_bytes: 0,
             ranges: PackedRanges::default(),
         }
     }
@@ -388,17 +377,6 @@ pub(crate) fn range_rows(columns: &Columns) -> Result<Vec<Range>, Broken> {
 /// The range of `like`'s stream in an object that holds one (if not, `like` itself).
 fn small_range(objects: &Objects, slot: u32, like: &Range) -> Range {
     objects.at(slot).ranges.find(like.stream).map_or(*like, |(_, range)| range)
-}
-
-/// Ends a small range; answers its bytes.
-pub(crate) fn drop_small(objects: &mut Objects, slot: u32, stream: i64) -> Result<i64, Broken> {
-    let object = objects.at_mut(slot);
-    let Some((row, range)) = object.ranges.find(stream) else {
-        return Err(Broken(format!("object {} holds nothing of stream {stream}", object.id)));
-    };
-    hold!(object.ranges.kill(row), "object {}: stream {stream} ended twice", object.id);
-    objects.lose(slot);
-    Ok(range.bytes)
 }
 
 /// A share of the bytes for the part that is taken.

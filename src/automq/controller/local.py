@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from automq import __version__
 from automq.config import keys
 from automq.config.node_config import NodeConfig
-from automq.controller import configs, leaders, nodes, objects, takeovers, topics
+from automq.controller import configs, leaders, merging, nodes, objects, takeovers, topics
 from automq.controller.configs import ConfigWish
 from automq.controller.leaders import PartitionAt, StreamAt
 from automq.controller.takeovers import OpenStream
@@ -21,7 +21,15 @@ from automq.metadata.storage import Range, Wal
 from automq.metadata.writer import Deposed
 from automq.objectstore import ObjectStore
 from automq.protocol import errors
-from automq.stream.client import FoundRange, ObjectCommit, Verdict
+from automq.stream.client import (
+    FoundRange,
+    Merge,
+    MergeLimits,
+    ObjectCommit,
+    ObjectReplacement,
+    ReplaceVerdict,
+    Verdict,
+)
 from automq.stream.keys import data_key
 from automq.world import Clock
 
@@ -51,6 +59,9 @@ class LocalController:
         self._store = store
         self._defaults = TopicDefaults(1, 1)
         self._trims: dict[int, int] = {}
+        # Soft: the streams of each merge in work, by the id of its new object. What keeps the
+        # data safe is that a replace names what it takes out.
+        self._merging: dict[int, frozenset[int]] = {}
 
     @property
     def _image(self) -> Image:
@@ -243,6 +254,40 @@ class LocalController:
             if len(ranges) < RANGES_TO_SEARCH:
                 return None
             offset = ranges[-1].end
+
+    async def next_merge(
+        self, limits: MergeLimits, objects_left_out: Sequence[int]
+    ) -> Merge | None:
+        deadline_ms = self._clock.now_ms() + UPLOAD_DEADLINE_MS
+
+        def command(image: Image) -> Decision[Merge | None]:
+            for object_id in list(self._merging):
+                if not merging.is_in_work(image, object_id):
+                    del self._merging[object_id]
+            decision = merging.plan_merge(
+                image,
+                *self._me,
+                limits,
+                objects_left_out=objects_left_out,
+                streams_left_out=frozenset().union(*self._merging.values()),
+                deadline_ms=deadline_ms,
+            )
+            if decision.reply is not None:
+                streams = frozenset(decision.reply.parts.column(0))
+                self._merging[decision.reply.object_id] = streams
+            return decision
+
+        return await self._metadata.run_lazy(command)
+
+    async def replace_extents(self, replacement: ObjectReplacement) -> Sequence[ReplaceVerdict]:
+        return await self._metadata.run_lazy(
+            lambda image: merging.replace_extents(image, *self._me, replacement)
+        )
+
+    async def give_up_object(self, object_id: int) -> None:
+        await self._metadata.run_lazy(
+            lambda image: merging.give_up_object(image, self._node_id, object_id)
+        )
 
     # -- what goes on by itself
 
