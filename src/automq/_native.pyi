@@ -388,6 +388,9 @@ class BlockCache:
     def get(self, object_id: int, position: int) -> Buf | None:
         """The batches that were put for the block at `position`."""
 
+    def has(self, object_id: int, position: int) -> bool:
+        """Whether they are kept; they have not been asked for by that."""
+
     def put(self, object_id: int, position: int, batches: Buf, *, copy: bool = False) -> None:
         """Keeps what `open_block` gave. `copy` it when it is a slice of a read of several blocks:
 

@@ -215,6 +215,7 @@ async def start(machine: Machine, sizes: Sizes, tasks: asyncio.TaskGroup) -> Sto
         cache=BlockCache(bytes_max=sizes.block_cache_bytes),
         cluster_id=CLUSTER,
         read_ahead_bytes=64 * KIB,
+        read_ahead_total_bytes=sizes.block_cache_bytes // 8,
         concurrency_max=4,
         tasks=tasks,
     )

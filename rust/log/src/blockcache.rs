@@ -15,8 +15,9 @@ use bytes::Bytes;
 
 use crate::object::ObjectIndex;
 
-/// The part of the budget for what has been asked for only once.
-const SMALL_SHARE: usize = 10;
+/// The part of the budget for what has been asked for once or not yet: it holds twice what is read
+/// ahead of readers, so that this is not evicted before they come.
+const SMALL_SHARE: usize = 4;
 /// How often an entry may be passed over before it must be asked for again.
 const FREQUENCY_MAX: u8 = 3;
 const GHOSTS_MIN: usize = 256;
@@ -97,6 +98,11 @@ impl BlockCache {
         let value = entry.value.clone();
         state.stats.hits += 1;
         Some(value)
+    }
+
+    /// Whether `key` is kept. Nobody has asked for it by that.
+    pub fn has(&self, key: Key) -> bool {
+        self.state().entries.contains_key(&key)
     }
 
     /// Keeps `value`; not if it alone is over the budget, or is there already.

@@ -36,6 +36,10 @@ impl PyBlockCache {
         }
     }
 
+    fn has(&self, object_id: i64, position: u64) -> bool {
+        self.cache.has((object_id, position))
+    }
+
     #[pyo3(signature = (object_id, position, batches, *, copy = false))]
     fn put(&self, object_id: i64, position: u64, batches: Octets, copy: bool) {
         let bytes = if copy { Bytes::copy_from_slice(&batches.0) } else { batches.0 };

@@ -35,7 +35,7 @@ from automq.world.background import Background
 
 log = logging.getLogger(__name__)
 
-READ_AHEAD_BYTES = 1 << 20
+READ_AHEAD_BYTES = 8 << 20
 COLD_READS_MAX = 16
 MINUTE_MS = 60_000
 
@@ -86,6 +86,7 @@ async def assemble(
         cache=BlockCache(bytes_max=config.budgets.block_cache_bytes),
         cluster_id=cluster_id,
         read_ahead_bytes=READ_AHEAD_BYTES,
+        read_ahead_total_bytes=config.budgets.block_cache_bytes // 8,
         concurrency_max=COLD_READS_MAX,
         tasks=tasks,
     )

@@ -2,9 +2,9 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 from automq._native import (
     BlockCache,
@@ -17,17 +17,23 @@ from automq._native import (
     open_block,
     open_digest,
 )
-from automq.objectstore import NotFound, ObjectStore
+from automq.objectstore import NotFound, ObjectStore, StoreError
 from automq.stream.client import FoundRange, StorageClient
 from automq.stream.keys import data_key
+from automq.stream.read_ahead import Cursor, ReadAhead
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+Opened: TypeAlias = dict[int, Buf | DamagedObject]
+"""Blocks of one object by position; of a damaged one, how. Nobody pays for a neighbour's damage."""
+
 LOCATE_ATTEMPTS = 3
 RANGES_AT_ONCE = 1_000
 BLOCKS_AT_ONCE = 64
+AHEAD_PIECE_BYTES = 2 << 20
+"""One read ahead of a reader; several are on their way at a time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +51,9 @@ class ObjectReader:
     Invariant: what is returned passed its checksum, and came from the object that the extents name.
     A missing object is never an answer: the extents are asked for again, and if they still name it,
     it is damage (HAZARDS 9).
+
+    A reader that goes on where it ended is read ahead for, across objects. Reads ahead take at most
+    half of the slots, so what is waited for never stands behind all of them.
     """
 
     def __init__(
@@ -55,6 +64,7 @@ class ObjectReader:
         cache: BlockCache,
         cluster_id: bytes,
         read_ahead_bytes: int,
+        read_ahead_total_bytes: int,
         concurrency_max: int,
         tasks: asyncio.TaskGroup,
     ) -> None:
@@ -62,10 +72,14 @@ class ObjectReader:
         self._client = client
         self._cache = cache
         self._cluster_id = cluster_id
-        self._read_ahead_bytes = read_ahead_bytes
+        self._ahead = ReadAhead(
+            window_bytes_max=read_ahead_bytes, total_bytes=read_ahead_total_bytes
+        )
         self._slots = asyncio.Semaphore(concurrency_max)
+        self._ahead_slots = asyncio.Semaphore(max(1, concurrency_max // 2))
         self._tasks = tasks
         self._flights: dict[tuple[int, int], asyncio.Future[object]] = {}
+        self._block_flights: dict[tuple[int, int], asyncio.Future[Opened]] = {}
         self.read_bytes = 0
 
     # -- batches
@@ -113,7 +127,10 @@ class ObjectReader:
     ) -> Read:
         index = await self.index(found)
         end_offset = min(end_offset, found.end_offset)
-        refs = self._wanted(index, stream_id, start_offset, end_offset, bytes_max)
+        refs = wanted(index, stream_id, start_offset, end_offset, bytes_max)
+        cursor = self._ahead.take(stream_id, start_offset)
+        if cursor is not None and self._was_lost(cursor, refs):
+            cursor.lost()
         pieces: list[Buf] = []
         size_bytes, next_offset = 0, start_offset
         for ref, data in zip(refs, await self._blocks(refs), strict=True):
@@ -126,50 +143,118 @@ class ObjectReader:
                 break
             # Nothing of this block is left; log compaction may have taken its last offsets.
             next_offset = ref.end
+        cursor = self._ahead.put(stream_id, cursor, next_offset, start_offset)
+        self._go_ahead(stream_id, cursor)
         return Read(pieces, size_bytes, next_offset)
 
-    def _wanted(
-        self, index: ObjectIndex, stream_id: int, start_offset: int, end_offset: int, bytes_max: int
-    ) -> list[BlockRef]:
-        """The blocks to read: what was asked for, and as much ahead as is worth one request."""
-        wanted_bytes = max(bytes_max, self._read_ahead_bytes)
-        refs: list[BlockRef] = []
-        total_bytes = 0
-        for ref in index.find(stream_id, start_offset, limit=BLOCKS_AT_ONCE):
-            if ref.start >= end_offset or (refs and total_bytes + ref.size_bytes > wanted_bytes):
-                break
-            refs.append(ref)
-            total_bytes += ref.size_bytes
-        return refs
-
     async def _blocks(self, refs: Sequence[BlockRef]) -> list[Buf]:
-        """The contents of `refs`, which lie side by side; those that are missing by one read."""
-        kept = [self._cache.get(ref.object_id, ref.position) for ref in refs]
-        missing = [ref for ref, block in zip(refs, kept, strict=True) if block is None]
-        if not missing:
-            return [block for block in kept if block is not None]
-        key = (missing[0].object_id, missing[0].position)
-        fetched = await self._shared(key, lambda: self._get_blocks(missing))
-        blocks: list[Buf] = []
-        for ref, block in zip(refs, kept, strict=True):
-            got = block or fetched.get(ref.position) or self._cache.get(ref.object_id, ref.position)
-            if got is None:
-                # Another reader shared its read with us, and wanted less.
-                got = (await self._get_blocks([ref]))[ref.position]
-            blocks.append(got)
-        return blocks
-
-    async def _get_blocks(self, refs: Sequence[BlockRef]) -> dict[int, Buf]:
-        """Read neighbouring blocks at once; check and keep each."""
-        start, end = refs[0].position, refs[-1].position + refs[-1].size_bytes
-        data = await self._get_range(refs[0].object_id, start, end)
-        blocks: dict[int, Buf] = {}
+        """The contents of `refs`, all of one object; those that nobody reads yet by one read."""
+        blocks: Opened = {}
+        missing: list[BlockRef] = []
+        flights: dict[int, asyncio.Future[Opened]] = {}
         for ref in refs:
-            at = ref.position - start
-            block = open_block(data.slice(at, at + ref.size_bytes), ref)
-            self._cache.put(ref.object_id, ref.position, block, copy=len(refs) > 1)
+            kept = self._cache.get(ref.object_id, ref.position)
+            flight = self._block_flights.get((ref.object_id, ref.position))
+            if kept is not None:
+                blocks[ref.position] = kept
+            elif flight is not None:
+                flights[id(flight)] = flight
+            else:
+                missing.append(ref)
+        if missing:
+            flight = self._begin(missing, is_ahead=False)
+            flights[id(flight)] = flight
+        for flight in flights.values():
+            # A reader that leaves does not take the shared read along.
+            blocks |= await asyncio.shield(flight)
+        opened: list[Buf] = []
+        for ref in refs:
+            block = blocks[ref.position]
+            if isinstance(block, DamagedObject):
+                raise block
+            opened.append(block)
+        return opened
+
+    def _begin(self, refs: Sequence[BlockRef], *, is_ahead: bool) -> "asyncio.Future[Opened]":
+        """Start to read blocks of one object; whoever wants one of them meanwhile joins."""
+        flight: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
+        keys = [(ref.object_id, ref.position) for ref in refs]
+        self._block_flights.update(dict.fromkeys(keys, flight))
+
+        def forget(_: "asyncio.Future[Opened]") -> None:
+            for key in keys:
+                del self._block_flights[key]
+
+        flight.add_done_callback(forget)
+        get = self._get_ahead if is_ahead else self._get_blocks
+        self._start(f"read object {refs[0].object_id}", fly(flight, lambda: get(refs)))
+        return flight
+
+    async def _get_ahead(self, refs: Sequence[BlockRef]) -> Opened:
+        async with self._ahead_slots:
+            return await self._get_blocks(refs)
+
+    async def _get_blocks(self, refs: Sequence[BlockRef]) -> Opened:
+        """Read blocks of one object at once; check and keep each."""
+        object_id = refs[0].object_id
+        spans = [(ref.position, ref.position + ref.size_bytes) for ref in refs]
+        blocks: Opened = {}
+        for ref, data in zip(refs, await self._get_ranges(object_id, spans), strict=True):
+            try:
+                block = open_block(data, ref)
+            except DamagedObject as damage:
+                blocks[ref.position] = damage
+                continue
+            self._cache.put(object_id, ref.position, block)
             blocks[ref.position] = block
         return blocks
+
+    # -- ahead of readers
+
+    def _was_lost(self, cursor: Cursor, refs: Sequence[BlockRef]) -> bool:
+        """Whether a block that was read ahead is gone before its reader came."""
+        for ref in refs:
+            if ref.start < cursor.next_offset or ref.end > cursor.ahead_offset:
+                continue
+            if not self._is_near(ref):
+                return True
+        return False
+
+    def _go_ahead(self, stream_id: int, cursor: Cursor) -> None:
+        if cursor.room_bytes > 0 and not cursor.is_running:
+            cursor.is_running = True
+            self._start(f"read ahead of stream {stream_id}", self._run_ahead(stream_id, cursor))
+
+    async def _run_ahead(self, stream_id: int, cursor: Cursor) -> None:
+        """Ask for the blocks in front of a reader, until its window is full or nothing is left.
+
+        What goes wrong is not reported here: the reader meets it itself when it comes there.
+        """
+        try:
+            while cursor.room_bytes > 0:
+                offset = cursor.ahead_offset
+                ranges = await self._client.locate(stream_id, offset, 1)
+                if not ranges or ranges[0].start_offset > offset:
+                    return
+                index = await self.index(ranges[0])
+                piece_bytes = min(cursor.room_bytes, AHEAD_PIECE_BYTES)
+                end_offset = ranges[0].end_offset
+                refs = wanted(index, stream_id, offset, end_offset, piece_bytes)
+                if cursor.ahead_offset != offset:
+                    continue
+                cursor.asked(refs[-1].end if refs else end_offset, sum_bytes(refs))
+                missing = [ref for ref in refs if not self._is_near(ref)]
+                if missing:
+                    self._begin(missing, is_ahead=True)
+        except (StoreError, DamagedObject) as error:
+            log.debug("reading ahead of stream %d ended: %s", stream_id, error)
+        finally:
+            cursor.is_running = False
+
+    def _is_near(self, ref: BlockRef) -> bool:
+        """Whether a block is in memory or on its way there."""
+        key = (ref.object_id, ref.position)
+        return key in self._block_flights or self._cache.has(*key)
 
     # -- timestamps
 
@@ -252,9 +337,12 @@ class ObjectReader:
     # -- the store
 
     async def _get_range(self, object_id: int, start: int, end: int) -> Buf:
+        return (await self._get_ranges(object_id, [(start, end)]))[0]
+
+    async def _get_ranges(self, object_id: int, spans: Sequence[tuple[int, int]]) -> list[Buf]:
         async with self._slots:
-            data = await self._store.get_range(data_key(self._cluster_id, object_id), start, end)
-        self.read_bytes += len(data)
+            data = await self._store.get_ranges(data_key(self._cluster_id, object_id), spans)
+        self.read_bytes += sum(map(len, data))
         return data
 
     async def _shared(self, key: tuple[int, int], get: Callable[[], Awaitable[T]]) -> T:
@@ -263,25 +351,43 @@ class ObjectReader:
         if flight is None:
             flight = asyncio.get_running_loop().create_future()
             self._flights[key] = flight
-            flying = self._fly(key, flight, get)
-            try:
-                self._tasks.create_task(flying, name=f"read object {key[0]}")
-            except RuntimeError:
-                # The node is ending: nobody reads any more, and who waits is cancelled with it.
-                flying.close()
+            flight.add_done_callback(lambda _: self._flights.pop(key, None))
+            self._start(f"read object {key[0]}", fly(flight, get))
         return cast("T", await asyncio.shield(flight))
 
-    async def _fly(
-        self, key: tuple[int, int], flight: asyncio.Future[object], get: Callable[[], Awaitable[T]]
-    ) -> None:
-        """Read for all who wait; what goes wrong is theirs to hear, and ends no other task."""
+    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
-            flight.set_result(await get())
-        except Exception as error:
-            flight.set_exception(error)
-            flight.exception()
-        except BaseException:
-            flight.cancel()
-            raise
-        finally:
-            del self._flights[key]
+            self._tasks.create_task(work, name=name)
+        except RuntimeError:
+            # The node is ending: nobody reads any more, and who waits is cancelled with it.
+            work.close()
+
+
+async def fly(flight: "asyncio.Future[Any]", get: Callable[[], Awaitable[object]]) -> None:
+    """Read for all who wait; what goes wrong is theirs to hear, and ends no other task."""
+    try:
+        flight.set_result(await get())
+    except Exception as error:
+        flight.set_exception(error)
+        flight.exception()
+    except BaseException:
+        flight.cancel()
+        raise
+
+
+def wanted(
+    index: ObjectIndex, stream_id: int, start_offset: int, end_offset: int, bytes_max: int
+) -> list[BlockRef]:
+    """The blocks to read for `bytes_max` bytes from `start_offset` on, at least one if there is."""
+    refs: list[BlockRef] = []
+    total_bytes = 0
+    for ref in index.find(stream_id, start_offset, limit=BLOCKS_AT_ONCE):
+        if ref.start >= end_offset or (refs and total_bytes + ref.size_bytes > bytes_max):
+            break
+        refs.append(ref)
+        total_bytes += ref.size_bytes
+    return refs
+
+
+def sum_bytes(refs: Sequence[BlockRef]) -> int:
+    return sum(ref.size_bytes for ref in refs)

@@ -1,0 +1,86 @@
+"""How far ahead of its reader a stream is read: more with sequential use, less when it was in vain.
+
+Pure: no I/O and no clock. `ObjectReader` does what is decided here.
+"""
+
+from collections import deque
+from dataclasses import dataclass, field
+
+FIRST_WINDOW_BYTES = 1 << 20
+CURSORS_MAX = 64
+
+
+@dataclass(slots=True)
+class Cursor:
+    """One sequential reader: where it reads next, and up to where blocks were asked for."""
+
+    next_offset: int
+    ahead_offset: int
+    window_bytes: int = 0
+    is_running: bool = False
+    _asked: deque[tuple[int, int]] = field(default_factory=deque)
+    _asked_bytes: int = 0
+
+    @property
+    def room_bytes(self) -> int:
+        """How many bytes more may be asked for ahead of the reader."""
+        return self.window_bytes - self._asked_bytes
+
+    def asked(self, end_offset: int, size_bytes: int) -> None:
+        """What ends at `end_offset` is asked for ahead."""
+        self._asked.append((end_offset, size_bytes))
+        self._asked_bytes += size_bytes
+        self.ahead_offset = end_offset
+
+    def reached(self, offset: int) -> None:
+        """The reader has read all below `offset`."""
+        self.next_offset = offset
+        self.ahead_offset = max(self.ahead_offset, offset)
+        while self._asked and self._asked[0][0] <= offset:
+            self._asked_bytes -= self._asked.popleft()[1]
+
+    def lost(self) -> None:
+        """What was read ahead was evicted before it was read: the window is too large."""
+        self.window_bytes //= 2
+        self._asked.clear()
+        self._asked_bytes = 0
+        self.ahead_offset = self.next_offset
+
+
+class ReadAhead:
+    """The cursors of all readers, found by where they read next.
+
+    A window is at most `total_bytes` shared evenly, looked at whenever its reader comes.
+    """
+
+    def __init__(self, *, window_bytes_max: int, total_bytes: int) -> None:
+        self._window_bytes_max = window_bytes_max
+        self._total_bytes = total_bytes
+        self._cursors: dict[tuple[int, int], Cursor] = {}
+
+    def __len__(self) -> int:
+        return len(self._cursors)
+
+    def take(self, stream_id: int, offset: int) -> Cursor | None:
+        """The cursor of the reader that has read up to `offset`, if one has."""
+        return self._cursors.pop((stream_id, offset), None)
+
+    def put(self, stream_id: int, cursor: Cursor | None, next_offset: int, start: int) -> Cursor:
+        """A reader has read `[start, next_offset)`; its cursor waits for it there.
+
+        Another reader's cursor at the same place gives way: they read the same blocks.
+        """
+        if cursor is None:
+            cursor = Cursor(start, start)
+        elif next_offset > start:
+            cursor.window_bytes = max(FIRST_WINDOW_BYTES, cursor.window_bytes * 2)
+        cursor.reached(next_offset)
+        self._cursors.pop((stream_id, next_offset), None)
+        while len(self._cursors) >= CURSORS_MAX:
+            # The one whose reader has been away for longest.
+            del self._cursors[next(iter(self._cursors))]
+        self._cursors[stream_id, next_offset] = cursor
+        cursor.window_bytes = min(
+            cursor.window_bytes, self._window_bytes_max, self._total_bytes // len(self._cursors)
+        )
+        return cursor
