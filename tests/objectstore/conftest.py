@@ -1,46 +1,32 @@
-"""Stores to test on: one of each kind, and a real S3 server (moto's) for the whole run."""
+"""Stores to test on: one of each kind, S3 on two real servers."""
 
-import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from itertools import count
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from automq.objectstore import ObjectStore, open_store
 from automq.objectstore.providers import Credentials
 from automq.objectstore.simulated import SimulatedStore
 from automq.world import system_world
+from support import s3_servers
 from support.azurite import ACCOUNT, ACCOUNT_KEY, CONTAINER, running_azurite
 from support.oss_server import OssServer, serving
+from support.s3_servers import Moto
 
-BUCKET = "automq-tests"
 _numbers = count()
 
 
 @pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    endpoint = f"http://{host}:{port}"
-    request = urllib.request.Request(f"{endpoint}/{BUCKET}", method="PUT")
-    with urllib.request.urlopen(request):
-        pass
-    yield endpoint
-    server.stop()
-
-
-@pytest.fixture(scope="session")
 def s3_keys() -> Credentials:
-    return Credentials("AKIATEST", "not a secret")
+    return s3_servers.KEYS
 
 
 @pytest.fixture
-def s3_uri(s3_endpoint: str) -> str:
+def s3_uri(moto_server: Moto) -> str:
     """A fresh prefix in the bucket."""
-    return f"s3://{BUCKET}/run/{next(_numbers)}?endpoint={s3_endpoint}&allow_http=true"
+    return s3_servers.uri(moto_server)
 
 
 @pytest.fixture
@@ -67,7 +53,23 @@ def azurite() -> Iterator[str]:
         yield endpoint
 
 
-KINDS = ("file", "memory", "simulated", "s3", "oss")
+SEAWEEDFS_DIFFERS = {
+    "test_a_list_is_in_the_order_of_the_keys_bytes": "it lists folder by folder",
+    "test_a_list_shows_what_starts_with_its_prefix": "it lists folder by folder",
+    "back\\\\slash": "it takes a backslash for a slash",
+}
+"""What no rule of ours rests on: nothing that a node does needs a list, or a backslash."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if "seaweedfs" in item.name and item.path.name == "test_contract.py":
+            for part, why in SEAWEEDFS_DIFFERS.items():
+                if part in item.name:
+                    item.add_marker(pytest.mark.xfail(reason=f"SeaweedFS: {why}", strict=True))
+
+
+KINDS = ("file", "memory", "simulated", "moto", "seaweedfs", "oss")
 
 
 @pytest.fixture(params=[*KINDS, pytest.param("azure", marks=pytest.mark.long)])
@@ -78,8 +80,8 @@ async def store(
     match request.param:
         case "file":
             opened = open_store(f"file://{tmp_path}/store", system_world())
-        case "s3":
-            uri = request.getfixturevalue("s3_uri")
+        case "moto" | "seaweedfs" as server:
+            uri = s3_servers.uri(request.getfixturevalue(f"{server}_server"))
             opened = open_store(uri, system_world(), credentials=s3_keys)
         case "oss":
             uri, keys = map(request.getfixturevalue, ("oss_uri", "oss_keys"))
