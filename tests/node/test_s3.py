@@ -1,41 +1,27 @@
-"""A broker whose data and metadata lie in a real S3 server: nothing on its own disk but the WAL."""
+"""A broker whose data and metadata lie in a real S3 server: on its own disk is but the WAL."""
 
 import os
-import urllib.request
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from crash.workload import Ledger, NumberedProducer, verify
+from support import s3_servers
 from support.broker import eventually
 from support.clients import create_topic
+from support.s3_servers import S3Server
 from support.server import Server
-
-BUCKET = "automq-node-tests"
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "not a secret"}
-
-
-@pytest.fixture(scope="module")
-def endpoint() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    address = f"http://{host}:{port}"
-    with urllib.request.urlopen(urllib.request.Request(f"{address}/{BUCKET}", method="PUT")):
-        pass
-    yield address
-    server.stop()
 
 
 @pytest.fixture
-def server(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    for name, value in KEYS.items():
+def server(
+    s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Server]:
+    for name, value in s3_servers.environment().items():
         monkeypatch.setitem(os.environ, name, value)
-    where = f"endpoint={endpoint}&path_style=true&allow_http=true"
-    uri = f"s3://{BUCKET}/{tmp_path.name}?{where}"
+    uri = s3_servers.uri(s3_server, prefix=tmp_path.name)
     broker = Server(
         tmp_path,
         f"automq.storage.uri={uri}",
