@@ -162,9 +162,9 @@ class SeaweedFS:
 @contextmanager
 def seaweedfs(directory: Path) -> Iterator[SeaweedFS]:
     """A server with its bucket, for the time of a `with` block."""
-    server = SeaweedFS(directory).start()
+    server = SeaweedFS(directory)
     try:
-        yield server
+        yield server.start()
     finally:
         if server.process is not None:
             server.kill()
