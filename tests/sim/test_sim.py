@@ -60,7 +60,7 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
 )
 def test_a_bug_that_one_seed_is_enough_for_is_found(name: str) -> None:
     with BUGS[name]():
-        result = play(1)
+        result = play(3)
     assert not result.is_good
 
 
