@@ -22,9 +22,7 @@ GENERATED = ("src/automq/protocol/messages/", "src/automq/protocol/errors.py")
 LONG_FILES = {
     "src/automq/_native.pyi": "one module in Python, one section for each crate",
 }
-LONG_FUNCTIONS = {
-    "src/automq/node/parts.py:assemble": "the order of a start is the argument for its safety",
-}
+LONG_FUNCTIONS: dict[str, str] = {}
 SHORT_FRONT_PAGES = {
     "src/automq/__init__.py": "the package; its layers have the front pages",
     "src/automq/protocol/messages/__init__.py": "generated classes, one file each",

@@ -1,11 +1,12 @@
 """The options of every command that works on a node's configuration, and what it says."""
 
+import asyncio
 import functools
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import click
 
@@ -13,6 +14,7 @@ from automq.config.key import ConfigError
 from automq.config.node_config import NodeConfig
 from automq.config.sources import load_node_config
 
+FAILED = 1
 UNUSABLE = 2
 
 
@@ -47,6 +49,27 @@ def load(file: Path | None, overrides: tuple[str, ...]) -> NodeConfig:
         return load_node_config(file=file, environment=os.environ, overrides=overrides)
     except ConfigError as error:
         refuse(str(error))
+
+
+def run(job: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
+    """Do a command's job, and end the process with the status it answers, 0 for None.
+
+    What a store, the log or a node refuses is one line, and its status.
+    """
+    from automq.metadata.log import DamagedLog
+    from automq.metadata.records.registry import UnknownRecord
+    from automq.node import NodeFailure
+    from automq.objectstore import StoreError
+
+    try:
+        status = asyncio.run(job()) or 0
+    except NodeFailure as error:
+        say(f"automq: {error}")
+        status = error.status
+    except (DamagedLog, UnknownRecord, StoreError) as error:
+        say(f"automq: {error}")
+        status = FAILED
+    sys.exit(status)
 
 
 def refuse(text: str) -> NoReturn:

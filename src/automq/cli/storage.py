@@ -1,15 +1,13 @@
 """`automq storage`: what lies in the object store, and whether it is what should lie there."""
 
-import asyncio
 import json
-import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from automq.cli.configured import UNUSABLE, configured, say
+from automq.cli.configured import FAILED, UNUSABLE, configured, run, say
 from automq.config.node_config import NodeConfig
 
 if TYPE_CHECKING:
@@ -17,7 +15,6 @@ if TYPE_CHECKING:
     from automq.metadata.image import Image
     from automq.objectstore import ObjectStore
 
-FAILED = 1
 FINDINGS_SHOWN = 100
 RANGES_SHOWN = 1_000
 
@@ -47,23 +44,6 @@ def audit(config: NodeConfig, verify: bool, repair: bool, as_json: bool) -> None
 def inspect(config: NodeConfig, what: str) -> None:
     """Show WHAT: an object by its key or number, or `stream:NUMBER`, in a readable form."""
     run(lambda: show(config, what))
-
-
-def run(job: Callable[[], Coroutine[Any, Any, int]]) -> None:
-    from automq.metadata.log import DamagedLog
-    from automq.metadata.records.registry import UnknownRecord
-    from automq.node import NodeFailure
-    from automq.objectstore import StoreError
-
-    try:
-        status = asyncio.run(job())
-    except NodeFailure as error:
-        say(f"automq: {error}")
-        status = error.status
-    except (DamagedLog, UnknownRecord, StoreError) as error:
-        say(f"automq: {error}")
-        status = FAILED
-    sys.exit(status)
 
 
 async def audit_store(config: NodeConfig, *, verify: bool, repair: bool, as_json: bool) -> int:

@@ -1,13 +1,11 @@
 """`automq wal`: write-ahead logs, above all those of a node that does not come back."""
 
-import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterable
-from typing import Any
+from collections.abc import Iterable
 
 import click
 
-from automq.cli.configured import UNUSABLE, configured, say
+from automq.cli.configured import UNUSABLE, configured, run, say
 from automq.config import keys
 from automq.config.node_config import NodeConfig
 from automq.telemetry import set_up_logging
@@ -62,16 +60,6 @@ def give_up(config: NodeConfig, wal_id: int, wal_uri: str | None, accept_data_lo
         )
         sys.exit(UNUSABLE)
     run(lambda: give_up_wal(config, wal_id, wal_uri))
-
-
-def run(job: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    from automq.node import NodeFailure
-
-    try:
-        asyncio.run(job())
-    except NodeFailure as error:
-        say(f"automq: {error}")
-        sys.exit(error.status)
 
 
 async def print_wals(config: NodeConfig, *, closed_too: bool) -> None:

@@ -5,6 +5,7 @@ import logging
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
+from automq.controller.local import LocalController
 from automq.metadata.election import Lost, elect
 from automq.metadata.log import CHUNK_ENTRIES, Author
 from automq.metadata.records.cluster import ClusterCreated, Endpoint
@@ -17,6 +18,27 @@ from automq.world import World
 log = logging.getLogger(__name__)
 
 IS_LOCAL = "file://"
+
+
+async def control_here(
+    config: NodeConfig,
+    world: World,
+    tasks: asyncio.TaskGroup,
+    *,
+    store: ObjectStore,
+    metadata_store: ObjectStore,
+) -> tuple[MetadataState, LocalController]:
+    """This node as the active controller, serving, and registered as a new incarnation.
+
+    In this order: the log is won first, so older incarnations' commits are refused from then on.
+    `store` is where the controller deletes data objects.
+    """
+    incarnation = world.new_uuid()
+    metadata = await elect_here(config, world, metadata_store, incarnation)
+    tasks.create_task(metadata.serve(), name="metadata")
+    controller = LocalController(metadata, config.node_id, world.clock, store)
+    await controller.register(config, incarnation)
+    return metadata, controller
 
 
 async def elect_here(

@@ -21,7 +21,7 @@ from automq.controller.local import LocalController
 from automq.coordinator.group import GroupCoordinator
 from automq.coordinator.group.settings import GroupSettings
 from automq.metadata.state import MetadataState
-from automq.node.metadata import elect_here
+from automq.node.metadata import control_here
 from automq.node.places import Places
 from automq.node.takeover import Taker, take_over_own
 from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
@@ -66,30 +66,19 @@ async def assemble(
     incarnation is registered, then what older ones left in WALs is committed, then streams are
     opened, each at its true end; requests come last. Raises NodeFailure.
     """
-    incarnation = world.new_uuid()
     data_metrics, metadata_metrics = StoreMetrics("data"), StoreMetrics("metadata")
     store = robust(places.store, world, data_metrics)
     metadata_store = Counted(places.metadata_store, world.clock, metadata_metrics)
     home = places.wals
-    metadata = await elect_here(config, world, metadata_store, incarnation)
-    tasks.create_task(metadata.serve(), name="metadata")
-    controller = LocalController(metadata, config.node_id, world.clock, store)
-    await controller.register(config, incarnation)
+    metadata, controller = await control_here(
+        config, world, tasks, store=store, metadata_store=metadata_store
+    )
     cluster_id = metadata.stored.cluster_id
     object_bytes = config.budgets.upload_bytes
     taker = Taker(controller, store, cluster_id, object_bytes, home_of=lambda _: home)
     await take_over_own(taker, config.node_id, home)
     wal, options = await open_wal(config, controller, home, cluster_id)
-    reader = ObjectReader(
-        store=store,
-        client=controller,
-        cache=BlockCache(bytes_max=config.budgets.block_cache_bytes),
-        cluster_id=cluster_id,
-        read_ahead_bytes=READ_AHEAD_BYTES,
-        read_ahead_total_bytes=config.budgets.block_cache_bytes // 8,
-        concurrency_max=COLD_READS_MAX,
-        tasks=tasks,
-    )
+    reader = make_reader(config, store, controller, cluster_id, tasks)
     cache = LogCache(bytes_max=config.budgets.log_cache_bytes)
     engine = StreamEngine(wal=wal, options=options, cache=cache, reader=reader)
     background = Background(tasks)
@@ -101,11 +90,7 @@ async def assemble(
         cluster_id=cluster_id,
         wal_id=wal.wal_id,
         clock=world.clock,
-        limits=UploadLimits(
-            upload_bytes=config.budgets.upload_bytes,
-            interval_ms=config.get(keys.automq.UPLOAD_INTERVAL_MS),
-            inflight_max=config.get(keys.automq.UPLOAD_INFLIGHT_MAX),
-        ),
+        limits=upload_limits(config),
         on_committed=broker.committed,
     )
     uploading = tasks.create_task(uploader.run(), name="uploader")
@@ -144,6 +129,27 @@ async def open_wal(
     wal_id = await controller.register_wal(config.wal_uri)
     wal = home.open(wal_id=wal_id, node_id=config.node_id, cluster_id=cluster_id, options=options)
     return wal, options
+
+
+def make_reader(
+    config: NodeConfig,
+    store: ObjectStore,
+    controller: LocalController,
+    cluster_id: bytes,
+    tasks: asyncio.TaskGroup,
+) -> ObjectReader:
+    """The reader of what is in objects, with its cache."""
+    cache_bytes = config.budgets.block_cache_bytes
+    return ObjectReader(
+        store=store,
+        client=controller,
+        cache=BlockCache(bytes_max=cache_bytes),
+        cluster_id=cluster_id,
+        read_ahead_bytes=READ_AHEAD_BYTES,
+        read_ahead_total_bytes=cache_bytes // 8,
+        concurrency_max=COLD_READS_MAX,
+        tasks=tasks,
+    )
 
 
 def make_broker(
@@ -216,6 +222,14 @@ async def start_broker(
     )
     grace_ms = config.get(keys.automq.OBJECT_RETENTION_GRACE_MS)
     tasks.create_task(controller.sweep(grace_ms), name="object sweeper")
+
+
+def upload_limits(config: NodeConfig) -> UploadLimits:
+    return UploadLimits(
+        upload_bytes=config.budgets.upload_bytes,
+        interval_ms=config.get(keys.automq.UPLOAD_INTERVAL_MS),
+        inflight_max=config.get(keys.automq.UPLOAD_INFLIGHT_MAX),
+    )
 
 
 def group_settings(config: NodeConfig) -> GroupSettings:

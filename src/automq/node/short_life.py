@@ -5,17 +5,15 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from automq.config.node_config import NodeConfig
-from automq.controller.local import LocalController
 from automq.metadata.log import DamagedLog
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.registry import UnknownRecord
-from automq.metadata.register import ObjectStoreRegister, SteadyRegister
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
-from automq.node.metadata import elect_here
-from automq.node.run import first_of, told
-from automq.node.storage import open_at
+from automq.node.metadata import control_here
+from automq.node.run import Stopped, first_of, told
+from automq.node.storage import open_at, register_at
 from automq.node.takeover import Taker
 from automq.objectstore import StoreError
 from automq.objectstore.retry import Retrying
@@ -40,8 +38,9 @@ async def taker_of(
                 taker = await elected(config, world, tasks, home_at(wal_uri))
                 yield taker
                 await taker.controller.stop_node()
-                raise Done
-    except* Done:
+                raise Stopped
+    except* Stopped:
+        # The job is done and stored, and what still ran in the background has ended.
         pass
     except* Exception as group:
         error = first_of(group)
@@ -50,23 +49,17 @@ async def taker_of(
         raise told(error) from None
 
 
-class Done(Exception):
-    """The job is done and stored; what still runs in the background may end."""
-
-
 async def elected(
     config: NodeConfig,
     world: World,
     tasks: asyncio.TaskGroup,
     home_of: Callable[[RegisteredWal], WalHome],
 ) -> Taker:
-    incarnation = world.new_uuid()
     store = Retrying(open_at(config, world, config.storage_uri), world)
     metadata_store = open_at(config, world, config.metadata_uri)
-    metadata = await elect_here(config, world, metadata_store, incarnation)
-    tasks.create_task(metadata.serve(), name="metadata")
-    controller = LocalController(metadata, config.node_id, world.clock, store)
-    await controller.register(config, incarnation)
+    metadata, controller = await control_here(
+        config, world, tasks, store=store, metadata_store=metadata_store
+    )
     object_bytes = config.budgets.upload_bytes
     return Taker(controller, store, metadata.stored.cluster_id, object_bytes, home_of)
 
@@ -84,8 +77,7 @@ async def read_log(config: NodeConfig, world: World) -> MetadataReader:
     """The metadata as it is stored, changing nothing. Raises NodeFailure; where there is no log,
     because an operator's job must not make a cluster.
     """
-    store = open_at(config, world, config.metadata_uri)
-    reader = MetadataReader(SteadyRegister(ObjectStoreRegister(store), world))
+    reader = MetadataReader(register_at(config, world))
     try:
         await reader.load()
     except (DamagedLog, UnknownRecord, StoreError) as error:

@@ -1,9 +1,10 @@
-"""The stores of a node, by URI and with its keys."""
+"""The stores of a node, by URI and with its keys, and the register of its metadata log."""
 
 from pathlib import Path
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
+from automq.metadata.register import ObjectStoreRegister, SteadyRegister
 from automq.node.failure import NodeFailure
 from automq.objectstore import BadUri, Credentials, ObjectStore, open_store
 from automq.world import World
@@ -22,6 +23,12 @@ def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
         )
     except BadUri as error:
         raise NodeFailure(str(error), status=2) from None
+
+
+def register_at(config: NodeConfig, world: World) -> SteadyRegister:
+    """The register of the metadata log, for who only reads it. Raises NodeFailure."""
+    store = open_at(config, world, config.metadata_uri)
+    return SteadyRegister(ObjectStoreRegister(store), world)
 
 
 def credentials_of(config: NodeConfig, uri: str) -> Credentials | None:
