@@ -3,6 +3,7 @@
 import random
 from collections.abc import Callable
 
+from automq.controller.audit import known_objects
 from automq.metadata.reader import MetadataReader
 from automq.metadata.register import ObjectStoreRegister, SteadyRegister
 from automq.metadata.storage import COMMITTED, DOOMED, PREPARED
@@ -25,11 +26,7 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
     image = reader.image
     cluster_id = image.cluster.cluster_id
     stored = {known.key async for known in node.store.list("data/")}
-    known = {}
-    for object_id in range(image.storage.tables.next_object):
-        found = image.storage.object(object_id)
-        if found is not None:
-            known[data_key(cluster_id, object_id)] = found
+    known = {data_key(cluster_id, object_id): it for object_id, it in known_objects(image)}
     for key, found in known.items():
         if found.state == COMMITTED and key not in stored:
             complain(f"{key} is committed, and not in the store")

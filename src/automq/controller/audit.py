@@ -107,6 +107,11 @@ def known_objects(image: Image) -> Iterator[tuple[int, Object]]:
                 yield object_id, known
 
 
+def is_read(known: Object) -> bool:
+    """Whether some stream reads from it."""
+    return known.state == COMMITTED and known.live > 0
+
+
 def judge_object(object_id: int, before: Image, after: Image) -> Is:
     """What an object in the store is, by the metadata before and after it was listed."""
     known = after.storage.object(object_id)
@@ -117,11 +122,10 @@ def judge_object(object_id: int, before: Image, after: Image) -> Is:
             return Is.LEAKED
         is_given_out = object_id < after.storage.tables.next_object
         return Is.YOUNG if is_given_out else Is.UNEXPECTED
-    match known.state:
-        case state if state == PREPARED:
-            return Is.UPLOADING
-        case state if state == DOOMED:
-            return Is.DOOMED
+    if known.state == PREPARED:
+        return Is.UPLOADING
+    if known.state == DOOMED:
+        return Is.DOOMED
     return Is.READ if known.live else Is.UNREFERENCED
 
 
@@ -213,7 +217,7 @@ class Audit:
             await self._must_be_there(object_id, known, listed.get(object_id))
         for finding in holes(self._after.image):
             self.report.find(finding)
-        self.report.streams = sum(1 for _ in stream_ids(self._after.image))
+        self.report.streams = self._after.image.storage.tables.stream_count
         return self.report
 
     async def _listing(self) -> AsyncIterator[ObjectInfo]:
@@ -260,7 +264,7 @@ class Audit:
     async def _must_be_there(self, object_id: int, known: Object, info: ObjectInfo | None) -> None:
         """An object that is read from must be in the store, whole."""
         earlier = self._before.image.storage.object(object_id)
-        if known.state != COMMITTED or not known.live or earlier is None or not earlier.live:
+        if not is_read(known) or earlier is None or not earlier.live:
             return
         key = data_key(self._after.image.cluster.cluster_id, object_id)
         if info is None:
@@ -280,14 +284,14 @@ class Audit:
         if await self._after.poll() is None:
             await self._after.load()
         known = self._after.image.storage.object(object_id)
-        return known is not None and known.state == COMMITTED and known.live > 0
+        return known is not None and is_read(known)
 
     # -- down to the bytes
 
     async def verify(self) -> Report:
         """Read every object that is read from, and check each block against its checksum."""
         for object_id, known in known_objects(self._after.image):
-            if known.state == COMMITTED and known.live:
+            if is_read(known):
                 await self._verify_object(object_id, known)
         return self.report
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from automq._native import Columns
+from automq.metadata.cluster import Node
 from automq.metadata.decision import Decision
 from automq.metadata.image import Image
 from automq.metadata.records.cluster import IdKind, ProducerIdsReserved
@@ -56,9 +57,13 @@ def register_node(image: Image, wish: NodeWish) -> Decision[int]:
 def activate_node(image: Image, node_id: int, node_epoch: int) -> Decision[None]:
     """The node serves. Raises StaleBrokerEpoch."""
     check_node(image, node_id, node_epoch)
-    cordoned = image.cluster.nodes[node_id].cordoned
-    active = NodeStateSet(node_id, node_epoch, NodeState.ACTIVE, cordoned, StateReason.NONE)
+    active = in_state(image.cluster.nodes[node_id], NodeState.ACTIVE, StateReason.NONE)
     return Decision([active], None)
+
+
+def in_state(node: Node, state: NodeState, reason: StateReason) -> NodeStateSet:
+    """The record that puts this incarnation of a node into a state; the rest stays as it is."""
+    return NodeStateSet(node.node_id, node.node_epoch, state, node.cordoned, reason)
 
 
 def check_node(image: Image, node_id: int, node_epoch: int) -> None:
@@ -125,10 +130,8 @@ def close_node(
     closed = close_wal(image, wal_id, (node_id, node_epoch), fence, clean=True)
     records = close_streams(image, image.storage.tables.streams_of_node(node_id))
     records += closed.records
-    cordoned = image.cluster.nodes[node_id].cordoned
-    records.append(
-        NodeStateSet(node_id, node_epoch, NodeState.STOPPED, cordoned, StateReason.SHUTDOWN)
-    )
+    node = image.cluster.nodes[node_id]
+    records.append(in_state(node, NodeState.STOPPED, StateReason.SHUTDOWN))
     return Decision(records, None)
 
 

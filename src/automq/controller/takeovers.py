@@ -9,10 +9,10 @@ it again and is told `ALREADY` where the first one got.
 
 from dataclasses import dataclass
 
-from automq.controller.nodes import check_node, close_streams, close_wal
+from automq.controller.nodes import check_node, close_streams, close_wal, in_state
 from automq.metadata.decision import Decision
 from automq.metadata.image import Image
-from automq.metadata.records.nodes import NodeState, NodeStateSet, StateReason
+from automq.metadata.records.nodes import NodeState, StateReason
 from automq.metadata.records.registry import Record
 from automq.metadata.records.streams import StreamKind
 from automq.metadata.records.wals import WalTakeover
@@ -63,10 +63,7 @@ def fence_node(image: Image, taker: Incarnation, node_id: int) -> Decision[None]
         raise errors.InvalidRequest(f"node {node_id} cannot declare itself dead")
     if not node.is_live:
         return Decision((), None)
-    fenced = NodeStateSet(
-        node_id, node.node_epoch, NodeState.FENCED, node.cordoned, StateReason.OPERATOR
-    )
-    return Decision([fenced], None)
+    return Decision([in_state(node, NodeState.FENCED, StateReason.OPERATOR)], None)
 
 
 def take_over(image: Image, wal_id: int, taker: Incarnation) -> Decision[Wal]:
@@ -126,6 +123,5 @@ def open_streams(image: Image, wal: Wal) -> list[OpenStream]:
 def stop_node(image: Image, node: Incarnation) -> Decision[None]:
     """A node that had nothing open says that it has stopped. Raises StaleBrokerEpoch."""
     check_node(image, *node)
-    cordoned = image.cluster.nodes[node[0]].cordoned
-    stopped = NodeStateSet(*node, NodeState.STOPPED, cordoned, StateReason.SHUTDOWN)
-    return Decision([stopped], None)
+    known = image.cluster.nodes[node[0]]
+    return Decision([in_state(known, NodeState.STOPPED, StateReason.SHUTDOWN)], None)
