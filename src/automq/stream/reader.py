@@ -78,8 +78,8 @@ class ObjectReader:
         self._slots = asyncio.Semaphore(concurrency_max)
         self._ahead_slots = asyncio.Semaphore(max(1, concurrency_max // 2))
         self._tasks = tasks
-        self._flights: dict[tuple[int, int], asyncio.Future[object]] = {}
-        self._block_flights: dict[tuple[int, int], asyncio.Future[Opened]] = {}
+        # By object and position: an index and a block never lie at the same place.
+        self._flights: dict[tuple[int, int], asyncio.Future[Any]] = {}
         self.read_bytes = 0
 
     # -- batches
@@ -154,7 +154,7 @@ class ObjectReader:
         flights: dict[int, asyncio.Future[Opened]] = {}
         for ref in refs:
             kept = self._cache.get(ref.object_id, ref.position)
-            flight = self._block_flights.get((ref.object_id, ref.position))
+            flight = self._flights.get((ref.object_id, ref.position))
             if kept is not None:
                 blocks[ref.position] = kept
             elif flight is not None:
@@ -162,7 +162,7 @@ class ObjectReader:
             else:
                 missing.append(ref)
         if missing:
-            flight = self._begin(missing, is_ahead=False)
+            flight = self._begin_blocks(missing, self._get_blocks)
             flights[id(flight)] = flight
         for flight in flights.values():
             # A reader that leaves does not take the shared read along.
@@ -175,20 +175,11 @@ class ObjectReader:
             opened.append(block)
         return opened
 
-    def _begin(self, refs: Sequence[BlockRef], *, is_ahead: bool) -> "asyncio.Future[Opened]":
-        """Start to read blocks of one object; whoever wants one of them meanwhile joins."""
-        flight: asyncio.Future[Opened] = asyncio.get_running_loop().create_future()
-        keys = [(ref.object_id, ref.position) for ref in refs]
-        self._block_flights.update(dict.fromkeys(keys, flight))
-
-        def forget(_: "asyncio.Future[Opened]") -> None:
-            for key in keys:
-                del self._block_flights[key]
-
-        flight.add_done_callback(forget)
-        get = self._get_ahead if is_ahead else self._get_blocks
-        self._start(f"read object {refs[0].object_id}", fly(flight, lambda: get(refs)))
-        return flight
+    def _begin_blocks(
+        self, refs: Sequence[BlockRef], get: Callable[[Sequence[BlockRef]], Awaitable[Opened]]
+    ) -> "asyncio.Future[Opened]":
+        """Start to read blocks of one object."""
+        return self._begin([(ref.object_id, ref.position) for ref in refs], lambda: get(refs))
 
     async def _get_ahead(self, refs: Sequence[BlockRef]) -> Opened:
         async with self._ahead_slots:
@@ -213,12 +204,12 @@ class ObjectReader:
 
     def _was_lost(self, cursor: Cursor, refs: Sequence[BlockRef]) -> bool:
         """Whether a block that was read ahead is gone before its reader came."""
-        for ref in refs:
-            if ref.start < cursor.next_offset or ref.end > cursor.ahead_offset:
-                continue
-            if not self._is_near(ref):
-                return True
-        return False
+        return any(
+            ref.start >= cursor.next_offset
+            and ref.end <= cursor.ahead_offset
+            and not self._is_near(ref)
+            for ref in refs
+        )
 
     def _go_ahead(self, stream_id: int, cursor: Cursor) -> None:
         if cursor.room_bytes > 0 and not cursor.is_running:
@@ -245,7 +236,7 @@ class ObjectReader:
                 cursor.asked(refs[-1].end if refs else end_offset, sum_bytes(refs))
                 missing = [ref for ref in refs if not self._is_near(ref)]
                 if missing:
-                    self._begin(missing, is_ahead=True)
+                    self._begin_blocks(missing, self._get_ahead)
         except (StoreError, DamagedObject) as error:
             log.debug("reading ahead of stream %d ended: %s", stream_id, error)
         finally:
@@ -254,7 +245,7 @@ class ObjectReader:
     def _is_near(self, ref: BlockRef) -> bool:
         """Whether a block is in memory or on its way there."""
         key = (ref.object_id, ref.position)
-        return key in self._block_flights or self._cache.has(*key)
+        return key in self._flights or self._cache.has(*key)
 
     # -- timestamps
 
@@ -323,7 +314,8 @@ class ObjectReader:
         if kept is not None:
             return kept
         key = (found.object_id, found.index_position)
-        return await self._shared(key, lambda: self._get_index(found))
+        flight = self._flights.get(key) or self._begin([key], lambda: self._get_index(found))
+        return cast("ObjectIndex", await asyncio.shield(flight))
 
     async def _get_index(self, found: FoundRange) -> ObjectIndex:
         start = found.index_position
@@ -345,15 +337,23 @@ class ObjectReader:
         self.read_bytes += sum(map(len, data))
         return data
 
-    async def _shared(self, key: tuple[int, int], get: Callable[[], Awaitable[T]]) -> T:
-        """Several readers of one cold place share one read; a cancelled one harms no other."""
-        flight = self._flights.get(key)
-        if flight is None:
-            flight = asyncio.get_running_loop().create_future()
-            self._flights[key] = flight
-            flight.add_done_callback(lambda _: self._flights.pop(key, None))
-            self._start(f"read object {key[0]}", fly(flight, get))
-        return cast("T", await asyncio.shield(flight))
+    def _begin(
+        self, keys: Sequence[tuple[int, int]], get: Callable[[], Awaitable[T]]
+    ) -> "asyncio.Future[T]":
+        """Start to read places of one object; whoever wants one of them meanwhile joins.
+
+        Who waits does so behind a shield: a reader that leaves harms no other.
+        """
+        flight: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._flights.update(dict.fromkeys(keys, flight))
+
+        def forget(_: "asyncio.Future[T]") -> None:
+            for key in keys:
+                del self._flights[key]
+
+        flight.add_done_callback(forget)
+        self._start(f"read object {keys[0][0]}", fly(flight, get))
+        return flight
 
     def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
         try:
