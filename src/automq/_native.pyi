@@ -879,6 +879,11 @@ def join_digests(digests: Sequence[Buffer]) -> Buf:
 
 # -- blob
 
+BLOB_MULTIPART_BYTES: int
+"""A network store is given a larger object in parts..."""
+BLOB_PART_BYTES: int
+"""...of this size."""
+
 class BlobError(Exception):
     """Refused at once. `args` is (name of the exception in `objectstore.errors`, message)."""
 

@@ -35,8 +35,8 @@ use client::client;
 use verdict::{create_failed, failed};
 
 /// Above this an object is uploaded in parts, so that a lost connection costs one part.
-const MULTIPART_BYTES: u64 = 100 << 20;
-const PART_BYTES: usize = 16 << 20;
+pub const MULTIPART_BYTES: u64 = 100 << 20;
+pub const PART_BYTES: usize = 16 << 20;
 const PARTS_INFLIGHT_MAX: usize = 4;
 const PART_RETRIES_MAX: usize = 4;
 /// A body gets a second more for each of these.
@@ -306,11 +306,7 @@ impl Cloud {
         body_bytes: u64,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
-        let patience = self.patience(body_bytes);
-        match timeout(patience, request).await {
-            Ok(answer) => answer.map_err(|e| failed(&e)),
-            Err(_) => Err(Error::new(Kind::Unavailable, no_answer(patience))),
-        }
+        self.within_or(Kind::Unavailable, body_bytes, request).await
     }
 
     /// As `within`; a write that was not answered in time may have been applied, or will be.
@@ -319,10 +315,20 @@ impl Cloud {
         body_bytes: u64,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
+        self.within_or(Kind::OutcomeUnknown, body_bytes, request).await
+    }
+
+    /// The answer, or `late` when there is none in time.
+    async fn within_or<T>(
+        &self,
+        late: Kind,
+        body_bytes: u64,
+        request: impl Future<Output = object_store::Result<T>>,
+    ) -> Result<T, Error> {
         let patience = self.patience(body_bytes);
         match timeout(patience, request).await {
             Ok(answer) => answer.map_err(|e| failed(&e)),
-            Err(_) => Err(Error::new(Kind::OutcomeUnknown, no_answer(patience))),
+            Err(_) => Err(Error::new(late, no_answer(patience))),
         }
     }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use automq_blob::cloud::{Cloud, Config, Provider};
+use automq_blob::cloud::{Cloud, Config, MULTIPART_BYTES, PART_BYTES, Provider};
 use automq_blob::local::LocalDir;
 use automq_blob::{Backend, Error, Info, Kind, Op, Reply, Store};
 use pyo3::create_exception;
@@ -150,6 +150,8 @@ fn known(info: Info) -> (String, u64, i64) {
 }
 
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
+    m.add("BLOB_MULTIPART_BYTES", MULTIPART_BYTES)?;
+    m.add("BLOB_PART_BYTES", PART_BYTES)?;
     m.add("BlobError", m.py().get_type::<BlobError>())?;
     m.add_class::<BlobStore>()
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use automq_tables::{
     Columns, Commit, LARGE_BYTES, LeftOut, Merge, MergeReason, MergeRules, Object, ObjectState,
     Prepared, ReplaceVerdict, Replacement, Storage, Stream,
 };
+use support::Dice;
 
 const BY: Prepared = Prepared { node_id: 1, node_epoch: 7, purpose: 0, deadline_ms: 0 };
 const MIB: i64 = 1 << 20;
@@ -17,17 +20,6 @@ const RULES: MergeRules = MergeRules {
     rows_max: 100_000,
     dead_bytes_min: 256 * MIB,
 };
-
-/// A small generator of our own: the same numbers everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 fn columns(rows: &[Vec<i64>], width: usize) -> Columns {
     Columns::new((0..width).map(|at| rows.iter().map(|row| row[at]).collect()).collect()).unwrap()

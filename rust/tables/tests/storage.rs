@@ -2,25 +2,17 @@
 
 #![allow(clippy::unwrap_used)]
 
+mod support;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use automq_tables::{
     Columns, Commit, LARGE_BYTES, Object, ObjectState, Prepared, ReplaceVerdict, Replacement,
     Storage, Stream, Verdict,
 };
+use support::Dice;
 
 const BY: Prepared = Prepared { node_id: 1, node_epoch: 7, purpose: 0, deadline_ms: 0 };
-
-/// A small generator of our own: the same numbers everywhere.
-struct Dice(u64);
-
-impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
-        self.0 =
-            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 33) % bound
-    }
-}
 
 /// start, end, object, bytes
 type Held = (i64, i64, i64, i64);

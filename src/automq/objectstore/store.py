@@ -4,14 +4,14 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
-from automq._native import Buf
+from automq._native import BLOB_MULTIPART_BYTES, BLOB_PART_BYTES, Buf
 
 KEY_BYTES_MAX = 1024
 SEGMENT_BYTES_MAX = 255
-MULTIPART_BYTES = 100 << 20
+MULTIPART_BYTES = BLOB_MULTIPART_BYTES
 """An object larger than this is put in parts..."""
-PART_BYTES = 16 << 20
-"""...of this size. Both are those of the native core."""
+PART_BYTES = BLOB_PART_BYTES
+"""...of this size."""
 COALESCE_BYTES = 1 << 20
 """Reading this much too much is cheaper than another request. The `object_store` crate's."""
 DELETE_KEYS_MAX = 1000
