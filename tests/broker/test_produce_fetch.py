@@ -280,7 +280,7 @@ async def test_cold_reads_of_damaged_objects_are_storage_errors_and_the_node_liv
     machine = Machine()
     await produced_and_uploaded(machine)
     for key in machine.object_keys():
-        machine.store._objects.put(key, [bytes(len(machine.store._objects.get(key)))])
+        machine.store.memory.objects.put(key, [bytes(len(machine.store.memory.objects.get(key)))])
     async with virtual_node(machine) as node:
         client = node.client()
         await say_until_open(client)

@@ -10,7 +10,7 @@ from confluent_kafka import Producer
 
 from automq.cli import cli
 from crash.load import Load
-from crash.test_outages import progresses, until
+from support.broker import eventually
 from support.clients import admin, create_topic
 from support.server import Server, running
 
@@ -28,10 +28,10 @@ def used(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     with running(directory, *SOON) as server:
         load = Load(server, per_s=100)
         for _ in range(2):
-            progresses(load)
+            load.progresses()
             server.kill()
             server.start()
-        progresses(load)
+        load.progresses()
         load.finish()
         server.stop()
         server.start()
@@ -64,16 +64,16 @@ def test_an_object_that_nobody_can_come_to_need_is_found_and_deleted(used: Serve
     producer = Producer({"bootstrap.servers": used.bootstrap})
     producer.produce("gone", b"x")
     assert producer.flush(30) == 0
-    until(lambda: bool(set(objects(used)) - before), "it is uploaded")
+    eventually(lambda: bool(set(objects(used)) - before), what="it is uploaded")
     [orphan] = set(objects(used)) - before
     client = admin(used.bootstrap)
     [deleting] = client.delete_topics(["gone"]).values()
     deleting.result(30)
-    until(lambda: not orphan.exists(), "it is deleted")
+    eventually(lambda: not orphan.exists(), what="it is deleted")
     orphan.parent.mkdir(parents=True, exist_ok=True)
     orphan.write_bytes(b"late")
 
-    until(lambda: automq(used, "audit").exit_code == 1, "its id is forgotten")
+    eventually(lambda: automq(used, "audit").exit_code == 1, what="its id is forgotten")
     seen = automq(used, "audit")
     assert f"LEAKED: {orphan.relative_to(used.directory / 'data/store')}" in seen.output
     assert orphan.exists()

@@ -2,6 +2,7 @@
 
 from crash.readers import SteadyReader
 from crash.workload import Ledger, NumberedProducer, verify
+from support.broker import eventually
 from support.clients import create_topic
 from support.server import Server
 
@@ -29,6 +30,11 @@ class Load:
         self.reader = SteadyReader(server.bootstrap, "numbers", PARTITIONS)
         for thread in (*self.producers, self.reader):
             thread.start()
+
+    def progresses(self) -> None:
+        """Wait until producers have been told of more records than before."""
+        before = self.ledger.count
+        eventually(lambda: self.ledger.count > before + 100, what="producers go on")
 
     def finish(self) -> None:
         """Stop, and prove that every promise was kept."""

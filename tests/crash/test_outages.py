@@ -3,7 +3,7 @@
 import os
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +11,7 @@ import pytest
 from confluent_kafka import KafkaException
 
 from crash.load import Load
+from support.broker import eventually
 from support.clients import admin, create_topic, new_topic
 from support.server import Server, running
 
@@ -54,19 +55,6 @@ def unwritable(store: Path) -> Iterator[None]:
         aside.rename(temporary)
 
 
-def until(condition: Callable[[], bool], what: str, patience_s: float = 30) -> None:
-    deadline_s = time.monotonic() + patience_s
-    while not condition():
-        assert time.monotonic() < deadline_s, f"still not so: {what}"
-        time.sleep(0.05)
-
-
-def progresses(load: Load) -> None:
-    """Wait until producers have been told of more records than before."""
-    before = load.ledger.count
-    until(lambda: load.ledger.count > before + 100, "producers go on")
-
-
 def is_held_back(load: Load, quiet_s: float = 1.0) -> None:
     """Wait until nothing is acknowledged for a while."""
 
@@ -75,7 +63,7 @@ def is_held_back(load: Load, quiet_s: float = 1.0) -> None:
         time.sleep(quiet_s)
         return load.ledger.count == before
 
-    until(is_quiet, "producers are held back")
+    eventually(is_quiet, what="producers are held back")
 
 
 def wal_uri(disk: Path) -> str:
@@ -92,7 +80,7 @@ def test_a_full_wal_disk_holds_producers_back_until_there_is_room(
         time.sleep(2)
         assert load.ledger.count == 0
         ballast.unlink()
-        progresses(load)
+        load.progresses()
         load.finish()
         assert server.stop() == 0
 
@@ -105,10 +93,12 @@ def test_a_wal_disk_smaller_than_configured_is_emptied_by_uploads(
     with running(tmp_path / "node", *settings) as server:
         load = Load(server, per_s=300, value_bytes=20_000)
         sent = 3 * WAL_DISK_MIB * MIB // 20_000
-        until(lambda: load.ledger.count > sent, "more is acknowledged than the disk holds")
+        eventually(
+            lambda: load.ledger.count > sent, what="more is acknowledged than the disk holds"
+        )
         server.kill()
         server.start()
-        progresses(load)
+        load.progresses()
         load.finish()
         assert server.stop() == 0
 
@@ -123,10 +113,10 @@ def test_a_store_that_cannot_be_written_holds_producers_back_and_loses_nothing(
     )
     with running(tmp_path, *settings) as server:
         load = Load(server, per_s=200, value_bytes=10_000)
-        progresses(load)
+        load.progresses()
         with unwritable(tmp_path / "data" / "store"):
             is_held_back(load)
-        progresses(load)
+        load.progresses()
         load.finish()
         assert server.stop() == 0
 
@@ -138,11 +128,11 @@ def test_large_batches_fill_a_small_wal_during_an_outage_and_none_is_lost(tmp_pa
     settings = (*SMALL_SEGMENTS, *sizes, *NO_UPLOADS)
     with running(tmp_path, *settings) as server:
         load = Load(server, per_s=10, value_bytes=700_000)
-        until(lambda: load.ledger.count > 20, "producers go on")
+        eventually(lambda: load.ledger.count > 20, what="producers go on")
         with unwritable(tmp_path / "data" / "store"):
             is_held_back(load)
         before = load.ledger.count
-        until(lambda: load.ledger.count > before + 20, "producers go on")
+        eventually(lambda: load.ledger.count > before + 20, what="producers go on")
         load.finish()
         assert server.stop() == 0
 
@@ -152,12 +142,12 @@ def test_a_kill_during_an_outage_of_the_store_loses_nothing(tmp_path: Path) -> N
     settings = ("automq.upload.interval.ms=200", "automq.log.cache.bytes=4194304")
     with running(tmp_path, *settings) as server:
         load = Load(server, per_s=200, value_bytes=5_000)
-        progresses(load)
+        load.progresses()
         with unwritable(tmp_path / "data" / "store"):
             is_held_back(load)
             server.kill()
         server.start()
-        progresses(load)
+        load.progresses()
         load.finish()
         assert server.stop() == 0
 
@@ -192,10 +182,10 @@ def test_a_stop_under_load_is_clean_and_loses_nothing(tmp_path: Path) -> None:
     with running(tmp_path) as server:
         load = Load(server, per_s=500)
         for _ in range(2):
-            progresses(load)
+            load.progresses()
             stop_in_time(server)
             assert not list((tmp_path / "data" / "wal").iterdir())
             server.start()
-        progresses(load)
+        load.progresses()
         load.finish()
         assert server.stop() == 0

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from crash.load import Load
-from crash.test_outages import progresses, until
+from support.broker import eventually
 from support.oss_server import OssServer, serving
-from support.server import Server
+from support.server import Server, running
 
 SECRET = "hush of the configuration"
 
@@ -22,31 +22,28 @@ def oss() -> Iterator[OssServer]:
 @pytest.fixture
 def server(oss: OssServer, tmp_path: Path) -> Iterator[Server]:
     where = f"endpoint={oss.endpoint}&path_style=true&allow_http=true&region={oss.region}"
-    broker = Server(
+    with running(
         tmp_path,
         f"automq.storage.uri=oss://{oss.bucket}/c?{where}",
         f"automq.metadata.uri=oss://{oss.bucket}/c?{where}",
         "automq.oss.access.key.id=LTAIconfigured",
         f"automq.oss.access.key.secret={SECRET}",
         "automq.upload.interval.ms=100",
-    )
-    broker.start()
-    yield broker
-    if broker.process is not None:
-        broker.kill()
+    ) as broker:
+        yield broker
 
 
 def test_what_was_acknowledged_is_read_after_a_kill_and_after_throttling(
     server: Server, oss: OssServer
 ) -> None:
     load = Load(server, per_s=100)
-    progresses(load)
+    load.progresses()
     server.kill()
     server.start()
-    progresses(load)
+    load.progresses()
     oss.throttle = 4
-    until(lambda: oss.throttle == 0, "uploads are throttled")
-    progresses(load)
+    eventually(lambda: oss.throttle == 0, what="uploads are throttled")
+    load.progresses()
     server.stop()
     server.start()
     load.finish()

@@ -1,6 +1,5 @@
 """A broker whose data and metadata lie in a real S3 server: on its own disk is but the WAL."""
 
-import os
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -12,7 +11,7 @@ from support import s3_servers
 from support.broker import eventually
 from support.clients import create_topic
 from support.s3_servers import S3Server
-from support.server import Server
+from support.server import Server, running
 
 
 @pytest.fixture
@@ -20,18 +19,15 @@ def server(
     s3_server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Server]:
     for name, value in s3_servers.environment().items():
-        monkeypatch.setitem(os.environ, name, value)
+        monkeypatch.setenv(name, value)
     uri = s3_servers.uri(s3_server, prefix=tmp_path.name)
-    broker = Server(
+    with running(
         tmp_path,
         f"automq.storage.uri={uri}",
         "automq.upload.interval.ms=200",
         "automq.metadata.snapshot.entries=20",
-    )
-    broker.start()
-    yield broker
-    if broker.process is not None:
-        broker.kill()
+    ) as broker:
+        yield broker
 
 
 def test_data_in_s3_survives_kills_of_the_broker(server: Server) -> None:

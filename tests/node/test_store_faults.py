@@ -1,13 +1,10 @@
 """What a store in trouble does to clients: for each fault, what they see, and that all recovers."""
 
 import asyncio
-import os
-import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from moto.server import ThreadedMotoServer
 
 from automq._native import read_records
 from automq.objectstore import Throttled, Unavailable
@@ -15,10 +12,12 @@ from automq.objectstore.simulated import READS, Effect, Fault
 from automq.protocol import errors
 from crash.load import PARTITIONS, Load
 from crash.readers import SteadyReader
-from crash.test_outages import progresses, until
+from support import s3_servers
+from support.broker import eventually
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
 from support.s3_proxy import Mischief, S3Proxy, s3_proxy
-from support.server import Server
+from support.s3_servers import Moto
+from support.server import Server, running
 from support.storage import KIB, Machine
 from support.virtual_node import VirtualClient, VirtualNode, virtual_node
 from support.virtual_time import virtual
@@ -30,8 +29,6 @@ SMALL = (
     "automq.upload.interval.ms=1000",
 )
 TEN_MINUTES_S = 600.0
-BUCKET = "automq-fault-tests"
-KEYS = {"AWS_ACCESS_KEY_ID": "AKIATEST", "AWS_SECRET_ACCESS_KEY": "not a secret"}
 
 
 def now_s() -> float:
@@ -150,40 +147,23 @@ async def test_a_slow_store_answers_old_reads_late_and_they_are_right() -> None:
 # -- over HTTP, with a proxy between the broker and a real S3 server
 
 
-@pytest.fixture(scope="module")
-def upstream() -> Iterator[str]:
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    with urllib.request.urlopen(
-        urllib.request.Request(f"http://{host}:{port}/{BUCKET}", method="PUT")
-    ):
-        pass
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def proxy(upstream: str) -> Iterator[S3Proxy]:
-    with s3_proxy(upstream) as between:
+def proxy(moto_server: Moto) -> Iterator[S3Proxy]:
+    with s3_proxy(moto_server.endpoint) as between:
         yield between
 
 
 @pytest.fixture
 def server(proxy: S3Proxy, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    for name, value in KEYS.items():
-        monkeypatch.setitem(os.environ, name, value)
-    where = f"endpoint={proxy.endpoint}&path_style=true&allow_http=true"
-    broker = Server(
+    for name, value in s3_servers.environment().items():
+        monkeypatch.setenv(name, value)
+    with running(
         tmp_path,
-        f"automq.storage.uri=s3://{BUCKET}/{tmp_path.name}?{where}",
+        f"automq.storage.uri={s3_servers.uri(proxy, prefix=tmp_path.name)}",
         f"automq.metadata.uri=file://{tmp_path}/metadata",
         "automq.upload.interval.ms=100",
-    )
-    broker.start()
-    yield broker
-    if broker.process is not None:
-        broker.kill()
+    ) as broker:
+        yield broker
 
 
 @pytest.mark.parametrize(
@@ -193,14 +173,14 @@ def test_producers_go_on_while_uploads_are_refused_and_all_of_it_arrives(
     server: Server, proxy: S3Proxy, mischief: Mischief
 ) -> None:
     load = Load(server, per_s=100)
-    progresses(load)
+    load.progresses()
     proxy.mischief = mischief
     # Told is an upload that fails twice; three failures may be those of three uploads.
-    until(lambda: "repeating until it works" in server.log, "uploads are in trouble")
-    progresses(load)
+    eventually(lambda: "repeating until it works" in server.log, what="uploads are in trouble")
+    load.progresses()
     proxy.heal()
-    progresses(load)
-    until(lambda: "works again" in server.log, "the end of the trouble is told")
+    load.progresses()
+    eventually(lambda: "works again" in server.log, what="the end of the trouble is told")
     # Nothing of it is in memory any more.
     server.stop()
     server.start()
@@ -212,17 +192,17 @@ def test_damaged_answers_are_never_served_and_do_not_stay(
     server: Server, proxy: S3Proxy, mischief: Mischief
 ) -> None:
     load = Load(server, per_s=100)
-    progresses(load)
+    load.progresses()
     server.stop()
     server.start()
     proxy.only, proxy.mischief = frozenset({"GET"}), mischief
     late = SteadyReader(server.bootstrap, "numbers", PARTITIONS)
     late.start()
-    until(lambda: proxy.hits[mischief] >= 3, "reads are damaged")
-    progresses(load)
+    eventually(lambda: proxy.hits[mischief] >= 3, what="reads are damaged")
+    load.progresses()
     proxy.heal()
     load.finish()
-    until(lambda: late.count >= load.ledger.count, "everything is read after all")
+    eventually(lambda: late.count >= load.ledger.count, what="everything is read after all")
     late.finish()
     assert not late.complaints, late.complaints[:5]
     values = {index: [*rows.values()] for index, rows in late.seen.items()}

@@ -6,8 +6,7 @@ the contract suite of the long tests; Google's store is documented, not proven.
 
 import base64
 from collections.abc import AsyncIterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
 
 import pytest
 
@@ -23,6 +22,7 @@ from automq.objectstore import (
     open_store,
 )
 from automq.world import system_world
+from support.http_server import http_server
 
 ACCOUNT_KEY = base64.b64encode(b"hush" * 16).decode()
 SERVICE_ACCOUNT = (
@@ -64,9 +64,8 @@ class Told:
 
         for method in ("GET", "PUT", "POST", "DELETE", "HEAD"):
             setattr(Handler, f"do_{method}", Handler.handle_any)
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.server.daemon_threads = True
-        self.endpoint = f"http://127.0.0.1:{self.server.server_address[1]}"
+        self.handler = Handler
+        self.endpoint = ""
 
     def refuse(self, status: int, code: str) -> None:
         self.status, self.code = status, code
@@ -75,12 +74,8 @@ class Told:
 @pytest.fixture
 async def told() -> AsyncIterator[Told]:
     told = Told()
-    thread = Thread(target=told.server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    yield told
-    told.server.shutdown()
-    thread.join()
-    told.server.server_close()
+    with http_server(told.handler) as told.endpoint:
+        yield told
 
 
 @pytest.fixture

@@ -146,7 +146,7 @@ class Node:
             URI,
             latency_ms=(0.5, 20.0),
         )
-        self.store._objects = self.objects
+        self.store.memory.objects = self.objects
         self.disk = SimulatedDisk(random.Random(f"{seed} disk"))
         self.incarnations: list[Incarnation] = []
         self.failures_expected: set[str] = set()

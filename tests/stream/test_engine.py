@@ -336,13 +336,13 @@ async def test_a_failed_read_is_everybodys_error_once_and_not_kept() -> None:
         await node.upload()
         node.evict()
         [key] = machine.object_keys()
-        good = machine.store._objects.get(key)
-        machine.store._objects.put(key, [bytes(len(good))])
+        good = machine.store.memory.objects.get(key)
+        machine.store.memory.objects.put(key, [bytes(len(good))])
         both = await asyncio.gather(
             *(node.read_values(stream) for _ in range(2)), return_exceptions=True
         )
         assert [type(error) for error in both] == [DamagedObject, DamagedObject]
-        machine.store._objects.put(key, [good])
+        machine.store.memory.objects.put(key, [good])
         assert await node.read_values(stream) == [b"a"]
 
 

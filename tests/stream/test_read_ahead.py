@@ -124,9 +124,9 @@ async def test_damage_of_a_block_is_the_error_of_those_who_read_it_alone() -> No
         await node.upload()
         node.evict()
         [key] = machine.object_keys()
-        body = bytearray(bytes(machine.store._objects.get(key)))
+        body = bytearray(bytes(machine.store.memory.objects.get(key)))
         body[700 * KIB] ^= 1
-        machine.store._objects.put(key, [bytes(body)])
+        machine.store.memory.objects.put(key, [bytes(body)])
         with pytest.raises(DamagedObject, match="CRC-32C"):
             await node.engine.read(stream, 0, 2, 16 * MIB, True)
         machine.store.calls.clear()

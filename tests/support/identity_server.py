@@ -3,8 +3,9 @@
 import ssl
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
+from http.server import BaseHTTPRequestHandler
+
+from support.http_server import http_server
 
 
 class Identity:
@@ -40,17 +41,5 @@ def giving(answers: Mapping[str, str], *, tls: ssl.SSLContext | None = None) -> 
 
     for method in ("GET", "PUT", "POST"):
         setattr(Handler, f"do_{method}", Handler.handle_any)
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    if tls is not None:
-        server.socket = tls.wrap_socket(server.socket, server_side=True)
-    scheme = "http" if tls is None else "https"
-    identity.endpoint = f"{scheme}://127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with http_server(Handler, tls=tls) as identity.endpoint:
         yield identity
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()

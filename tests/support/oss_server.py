@@ -12,11 +12,13 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Lock, Thread
+from http.server import BaseHTTPRequestHandler
+from threading import Lock
 from urllib.parse import quote, unquote, urlsplit
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
+
+from support.http_server import http_server
 
 MODIFIED = "2024-05-06T07:08:09.000Z"
 MODIFIED_HTTP = "Mon, 06 May 2024 07:08:09 GMT"
@@ -278,17 +280,8 @@ def xml(text: str) -> Answer:
 @contextmanager
 def serving(oss: OssServer) -> Iterator[OssServer]:
     """`oss`, listening on a free port of this machine; its `endpoint` says where."""
-    server = ThreadingHTTPServer(("127.0.0.1", 0), handler_of(oss))
-    server.daemon_threads = True
-    oss.endpoint = f"http://127.0.0.1:{server.server_address[1]}"
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
+    with http_server(handler_of(oss)) as oss.endpoint:
         yield oss
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
 
 
 def handler_of(oss: OssServer) -> type[BaseHTTPRequestHandler]:

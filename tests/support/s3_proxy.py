@@ -1,14 +1,16 @@
 """An HTTP proxy in front of an S3 server that does to answers what networks and clouds do."""
 
 import http.client
-import threading
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
+from typing import ClassVar
 from urllib.parse import urlsplit
+
+from support.http_server import Quiet, http_server
 
 HOP_HEADERS = {"connection", "transfer-encoding", "content-length", "keep-alive"}
 
@@ -39,15 +41,12 @@ REFUSALS = {
 class S3Proxy:
     """Set `mischief` at any time; `only` says which requests it hits, by method."""
 
+    name: ClassVar[str] = "proxy"
     upstream: str
-    port: int
+    endpoint: str = ""
     mischief: Mischief = Mischief.NONE
     only: frozenset[str] = frozenset({"GET", "PUT", "POST", "DELETE", "HEAD"})
     hits: Counter[Mischief] = field(default_factory=Counter)
-
-    @property
-    def endpoint(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
 
     def heal(self) -> None:
         self.mischief = Mischief.NONE
@@ -117,27 +116,10 @@ class Handler(BaseHTTPRequestHandler):
             self.wfile.write(text)
 
 
-class Quiet(ThreadingHTTPServer):
-    """A client that hangs up is no news."""
-
-    daemon_threads = True
-
-    def handle_error(self, *_: object) -> None:
-        """A broken pipe of a client that was killed."""
-
-
 @contextmanager
-def s3_proxy(endpoint: str) -> Iterator[S3Proxy]:
-    """A proxy in front of `endpoint`, without mischief at first."""
-    handler = type("ProxyHandler", (Handler,), {})
-    server = Quiet(("127.0.0.1", 0), handler)
-    proxy = S3Proxy(urlsplit(endpoint).netloc, server.server_address[1])
-    handler.proxy = proxy  # type: ignore[attr-defined]
-    thread = threading.Thread(target=server.serve_forever, daemon=True)
-    thread.start()
-    try:
+def s3_proxy(upstream: str) -> Iterator[S3Proxy]:
+    """A proxy in front of the server at `upstream`, without mischief at first."""
+    proxy = S3Proxy(urlsplit(upstream).netloc)
+    handler = type("ProxyHandler", (Handler,), {"proxy": proxy})
+    with http_server(handler, server=Quiet) as proxy.endpoint:
         yield proxy
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()

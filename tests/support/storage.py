@@ -70,7 +70,7 @@ class Machine:
 
     def object_keys(self) -> list[str]:
         """The data objects in the store, in the order of their keys."""
-        return sorted(info.key for info in self.store._objects.list("data/", None))
+        return sorted(info.key for info in self.store.memory.objects.list("data/", None))
 
     async def metadata(self) -> MetadataState:
         """A new active controller's state; its `serve` is the caller's to run."""

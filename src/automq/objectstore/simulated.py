@@ -13,7 +13,7 @@ from typing import TypeVar
 
 from automq._native import Buf
 from automq.objectstore.errors import NotFound, OutcomeUnknown, StoreError, Unavailable
-from automq.objectstore.memory import MemoryStore, Objects
+from automq.objectstore.memory import MemoryStore
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.world import World
 
@@ -253,16 +253,8 @@ class SimulatedStore(Faulty):
         *,
         latency_ms: tuple[float, float] = (0.0, 0.0),
     ) -> None:
-        self._memory = MemoryStore(world.clock, name)
-        super().__init__(self._memory, world, latency_ms=latency_ms)
-
-    @property
-    def _objects(self) -> Objects:
-        return self._memory.objects
-
-    @_objects.setter
-    def _objects(self, objects: Objects) -> None:
-        self._memory.objects = objects
+        self.memory = MemoryStore(world.clock, name)
+        super().__init__(self.memory, world, latency_ms=latency_ms)
 
     async def close(self) -> None:
         """Nothing to let go of: the objects stay with this value, and what comes late comes."""
