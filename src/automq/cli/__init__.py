@@ -1,8 +1,8 @@
 """The `automq` command.
 
-One module per noun (`server.py`, `metadata.py`), added to the group here; `main` is the entry point
-of the installed command and of `python -m automq`. Messages name the thing, say what to do next,
-and read well without colour.
+One module or package per noun (`server.py`, `storage/`), added to the group here; `main` is the
+entry point of the installed command and of `python -m automq`. Messages name the thing, say what to
+do next, and read well without colour.
 
 Exit status: 0 done, 1 failed, 2 the input was wrong and nothing was done. `python -O` is refused,
 because assertions guard the data.

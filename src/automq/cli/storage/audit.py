@@ -1,30 +1,22 @@
-"""`automq storage`: what lies in the object store, and whether it is what should lie there."""
+"""`automq storage audit`: the store against the metadata."""
 
 import json
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from automq.cli.configured import FAILED, UNUSABLE, configured, run, say
+from automq.cli.storage.sizes import readable
 from automq.config.node_config import NodeConfig
 
 if TYPE_CHECKING:
     from automq.controller.audit import Audit, Finding, Report
-    from automq.metadata.image import Image
-    from automq.objectstore import ObjectStore
 
 FINDINGS_SHOWN = 100
-RANGES_SHOWN = 1_000
 
 
-@click.group()
-def storage() -> None:
-    """Look at the object store."""
-
-
-@storage.command()
+@click.command()
 @configured
 @click.option("--verify", is_flag=True, help="Read every object, and check every block.")
 @click.option("--repair", is_flag=True, help="Delete what is leaked.")
@@ -36,14 +28,6 @@ def audit(config: NodeConfig, verify: bool, repair: bool, as_json: bool) -> None
     something is leaked, missing or damaged.
     """
     run(lambda: audit_store(config, verify=verify, repair=repair, as_json=as_json))
-
-
-@storage.command()
-@configured
-@click.argument("what")
-def inspect(config: NodeConfig, what: str) -> None:
-    """Show WHAT: an object by its key or number, or `stream:NUMBER`, in a readable form."""
-    run(lambda: show(config, what))
 
 
 async def audit_store(config: NodeConfig, *, verify: bool, repair: bool, as_json: bool) -> int:
@@ -139,113 +123,3 @@ def verdict_of(report: "Report") -> str:
     if report.is_clean:
         return f"clean: {report.streams} streams, each without a hole; nothing leaked or missing"
     return "nothing is lost; what is leaked costs money only, and --repair deletes it"
-
-
-def readable(size_bytes: int) -> str:
-    """A size for people: 1536 is 1.5 KiB."""
-    size = float(size_bytes)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return f"{size:.1f} TiB"
-
-
-# -- looking at one thing
-
-
-async def show(config: NodeConfig, what: str) -> int:
-    """The exit status."""
-    from automq.node.short_life import read_log
-    from automq.node.storage import open_at
-    from automq.objectstore import Retrying
-    from automq.stream.keys import data_key
-    from automq.world import system_world
-
-    world = system_world()
-    image = (await read_log(config, world)).image
-    kind, _, number = what.rpartition(":")
-    if kind == "stream" and number.isdigit():
-        return show_stream(image, int(number))
-    key = data_key(image.cluster.cluster_id, int(what)) if what.isdigit() else what
-    return await show_object(Retrying(open_at(config, world, config.storage_uri), world), key)
-
-
-def show_stream(image: "Image", stream_id: int) -> int:
-    stream = image.storage.stream(stream_id)
-    if stream is None:
-        say(f"automq: there is no stream {stream_id}")
-        return FAILED
-    topic = image.cluster.topics.get(stream.topic_id)
-    name = stream.topic_id.hex() if topic is None else topic.name
-    state = "open" if stream.open else "closed"
-    print(f"stream {stream_id}: {stream.kind.name.lower()} of {name}-{stream.partition}, {state}")
-    print(
-        f"offsets [{stream.start}, {stream.end}), {readable(stream.bytes)}, epoch {stream.epoch} "
-        f"of node {stream.node_id}; later ones are in its write-ahead log only"
-    )
-    print(
-        f"epochs: {', '.join(f'{epoch} from {at}' for epoch, at in image.storage.opens(stream_id))}"
-    )
-    print(f"{'START':>12} {'END':>12} {'SIZE':>10} {'OBJECT':>9}")
-    ranges = image.storage.locate(stream_id, stream.start, RANGES_SHOWN)
-    for row in ranges:
-        print(f"{row.start:>12} {row.end:>12} {readable(row.bytes):>10} {row.object:>9}")
-    if len(ranges) == RANGES_SHOWN:
-        print("... and more")
-    return 0
-
-
-async def show_object(store: "ObjectStore", key: str) -> int:
-    from automq._native import DamagedObject, inspect_object
-    from automq.objectstore import NotFound
-
-    try:
-        data = await store.get(key)
-    except NotFound:
-        say(f"automq: there is no object {key!r} in {store.name}")
-        return FAILED
-    print(f"{key}: {len(data)} bytes")
-    if not key.startswith("data/"):
-        return show_entry(key, bytes(data))
-    try:
-        parts = inspect_object(data)
-    except DamagedObject as error:
-        print(f"DAMAGED: {error}")
-        return FAILED
-    damaged = 0
-    print(f"{'POSITION':>11} {'SIZE':>10} {'KIND':<7} {'STREAM':>8}  WHAT")
-    for part in parts:
-        stream = "" if part.stream is None else str(part.stream)
-        wrong = "" if part.damage is None else f"  DAMAGED: {part.damage}"
-        damaged += part.damage is not None
-        print(
-            f"{part.position:>11} {part.size_bytes:>10} {part.kind:<7} {stream:>8}  "
-            f"{part.summary}{wrong}"
-        )
-    print(f"{damaged} of {len(parts)} parts are damaged" if damaged else "all checksums are right")
-    return FAILED if damaged else 0
-
-
-def show_entry(key: str, data: bytes) -> int:
-    """An entry of the metadata log, or a pointer to a snapshot."""
-    from automq.metadata.log import DamagedLog, decode_pointer
-
-    last = key.rsplit("/", 1)[-1]
-    try:
-        if last.isdigit():
-            for line in entry_lines(data, int(last)):
-                print(line)
-        else:
-            print(decode_pointer(data, key))
-    except DamagedLog as error:
-        print(f"DAMAGED: {error}")
-        return FAILED
-    return 0
-
-
-def entry_lines(data: bytes, number: int) -> Iterator[str]:
-    from automq.metadata.dump import describe_entry
-    from automq.metadata.log import decode_entry
-
-    return describe_entry(decode_entry(data, number))

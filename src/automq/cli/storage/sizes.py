@@ -1,0 +1,11 @@
+"""Sizes for people."""
+
+
+def readable(size_bytes: int) -> str:
+    """A size for people: 1536 is 1.5 KiB."""
+    size = float(size_bytes)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if size < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
