@@ -611,8 +611,11 @@ class WalReader:
 def wal_ids(root: str | Path) -> list[int]:
     """The ids of the WALs under `root`, ascending. Raises OSError."""
 
-def wal_cluster(root: str | Path, wal_id: int) -> bytes | None:
-    """The cluster whose node wrote a WAL; None where nothing readable says so. Raises OSError."""
+def wal_owner(root: str | Path, wal_id: int) -> tuple[bytes, int] | None:
+    """The cluster and the node that wrote a WAL; None where nothing readable says so.
+
+    Raises OSError.
+    """
 
 def wal_remove(root: str | Path, wal_id: int) -> bool:
     """Deletes a WAL; False if it was not there. Raises WalLocked, OSError."""

@@ -73,7 +73,7 @@ class Life:
 
 def begin(machine: Machine) -> Life:
     door, stopping = Door(), asyncio.Event()
-    places = Places(machine.store, machine.store, machine.disk, [door])
+    places = Places(machine.store, machine.store, lambda *_: machine.disk, [door])
     life = serve(
         CONFIG, machine.world, places, stopping, started_ms=0.0, ready=lambda where, after: None
     )
@@ -109,7 +109,7 @@ async def test_a_clean_stop_leaves_no_wal_and_the_next_life_goes_on() -> None:
         assert await say(client, b"a", b"b") == 0
         await life.stop()
         assert client.is_closed.is_set()
-    assert machine.disk.wal_ids() == []
+    assert machine.disk.ids == []
     async with serving(machine) as (life, client):
         assert await say(client, b"c") == 2
         await life.stop()
@@ -156,7 +156,7 @@ async def test_a_stop_without_a_store_gives_up_in_time_and_loses_nothing() -> No
             await life.stop()
         assert asyncio.get_running_loop().time() - began < STOP_S + 10
         machine.store.heal()
-        [wal_id] = machine.disk.wal_ids()
+        [wal_id] = machine.disk.ids
         machine.disk.crash(wal_id)
     async with serving(machine) as (life, client):
         assert await high_watermark(client) == 1
@@ -171,7 +171,7 @@ async def test_a_node_can_be_stopped_while_its_store_does_not_answer() -> None:
     await asyncio.sleep(100)
     await life.stop()
     assert not life.door.opened.done()
-    assert machine.disk.wal_ids() == []
+    assert machine.disk.ids == []
 
 
 @virtual

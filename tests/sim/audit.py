@@ -17,8 +17,8 @@ ALL = 1 << 30
 
 async def audit(node: Node, complain: Callable[[str], None]) -> None:
     """Nothing on the disk; in the store every committed object, and nothing that is forgotten."""
-    if node.disk.wal_ids():
-        complain(f"WALs {node.disk.wal_ids()} are left after a clean stop")
+    if node.disk.ids:
+        complain(f"WALs {node.disk.ids} are left after a clean stop")
     world = World(clock=node.clock, chance=random.Random("audit"))
     wire = StoreWire(node.store, node.loop, "audit", node.trace)
     reader = MetadataReader(SteadyRegister(ObjectStoreRegister(wire), world))

@@ -249,7 +249,7 @@ class Nemesis:
             await self._some_time(2)
         finally:
             # With nothing to lose on the other one it goes on with this one.
-            if not wrong.wal_ids():
+            if not wrong.ids:
                 node.crash(node.newest)
                 node.disk = right
                 node.start()

@@ -103,7 +103,7 @@ class Incarnation:
         world = World(clock=node.clock, chance=random.Random(f"{node.seed} {self.process.name}"))
         door = SimDoor(node.net, self.process, node.config.listeners[0])
         wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
-        places = Places(store=wire, metadata_store=wire, wals=self.disk, doors=[door])
+        places = Places(store=wire, metadata_store=wire, wals=lambda *_: self.disk, doors=[door])
         try:
             await serve(
                 node.config, world, places, self.stopping, started_ms=0, ready=self._note_ready

@@ -8,7 +8,7 @@ from automq.objectstore import ObjectInfo
 from automq.objectstore.memory import Objects
 from automq.objectstore.simulated import SimulatedStore
 from automq.objectstore.store import Pieces
-from automq.stream.wal import SimulatedDisk, SimulatedWal, WalOptions
+from automq.stream.wal import SimulatedDisk, SimulatedWal, WalOptions, WalOwner, WalTaker
 from automq.stream.wal.simulated import SimulatedRecovery
 from automq.world import Clock
 from sim.loop import SimLoop
@@ -122,44 +122,55 @@ class StoreWire:
 class DiskView:
     """The disk as one process has it attached. Once it is attached elsewhere, nothing works."""
 
+    is_shared = False
+
     def __init__(self, disk: SimulatedDisk) -> None:
         self._disk = disk
         self._opened: list[int] = []
         self.is_attached = True
 
-    def open(
+    async def open(
         self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
     ) -> SimulatedWal:
         self._check()
-        wal = self._disk.open(
+        wal = await self._disk.open(
             wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options
         )
         self._opened.append(wal_id)
         return wal
 
     def recover(
-        self, *, wal_id: int, start: int, cluster_id: bytes | None = None
+        self,
+        *,
+        wal_id: int,
+        start: int,
+        cluster_id: bytes | None = None,
+        taker: WalTaker | None = None,
     ) -> SimulatedRecovery:
         self._check()
-        return self._disk.recover(wal_id=wal_id, start=start, cluster_id=cluster_id)
+        return self._disk.recover(wal_id=wal_id, start=start, cluster_id=cluster_id, taker=taker)
 
-    def remove(self, wal_id: int) -> bool:
+    async def holds(self, wal_id: int) -> bool:
         self._check()
-        return self._disk.remove(wal_id)
+        return await self._disk.holds(wal_id)
 
-    def wal_ids(self) -> list[int]:
+    async def remove(self, wal_id: int) -> bool:
         self._check()
-        return self._disk.wal_ids()
+        return await self._disk.remove(wal_id)
 
-    def cluster_of(self, wal_id: int) -> bytes | None:
+    async def wal_ids(self) -> list[int]:
         self._check()
-        return self._disk.cluster_of(wal_id)
+        return await self._disk.wal_ids()
+
+    async def owner_of(self, wal_id: int) -> WalOwner | None:
+        self._check()
+        return await self._disk.owner_of(wal_id)
 
     def crash(self) -> None:
         """The process died, or the machine did: what was not synced may be lost."""
         if self.is_attached:
             for wal_id in self._opened:
-                if wal_id in self._disk.wal_ids():
+                if wal_id in self._disk.ids:
                     self._disk.crash(wal_id)
 
     def detach(self) -> None:
@@ -167,7 +178,7 @@ class DiskView:
         if self.is_attached:
             self.is_attached = False
             for wal_id in self._opened:
-                if wal_id in self._disk.wal_ids():
+                if wal_id in self._disk.ids:
                     self._disk.detach(wal_id)
 
     def _check(self) -> None:

@@ -211,7 +211,7 @@ async def test_a_wal_full_of_deleted_streams_is_freed_without_an_object() -> Non
         other = await node.new_stream("other")
         while node.engine.has_room(5 * KIB):
             await node.append(stream, bytes(4 * KIB))
-            if node.engine.wal_used_bytes * 3 > node.engine.wal_bytes_max:
+            if node.engine.wal.used_bytes * 3 > node.engine.wal.bytes_max:
                 break
         topic = node.metadata.image.cluster.topic_ids["t"]
         await node.controller.delete_topic(topic)
@@ -222,7 +222,7 @@ async def test_a_wal_full_of_deleted_streams_is_freed_without_an_object() -> Non
         node.engine.when_there_is_room(lambda: woken.append("room"))
         await asyncio.sleep(10)
         assert woken
-        assert node.engine.wal_used_bytes == 0
+        assert node.engine.wal.used_bytes == 0
         assert machine.object_keys() == []
         await node.append(other, b"goes on")
     async with running(machine) as node:

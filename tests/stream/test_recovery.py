@@ -7,6 +7,7 @@ import pytest
 from automq.controller.leaders import PartitionAt
 from automq.node.failure import NodeFailure
 from automq.objectstore.simulated import Effect, Fault
+from automq.stream.wal import WalOwner
 from support.storage import KIB, NODE_ID, Died, Machine, Sizes, StorageNode, batch, running, start
 from support.virtual_time import virtual
 
@@ -103,13 +104,13 @@ async def test_a_recovery_that_dies_anywhere_is_done_again_without_loss_or_doubl
 
 
 async def die_while_starting(machine: Machine, after_s: float) -> None:
-    starting: set[int] = set(machine.disk.wal_ids())
+    starting: set[int] = set(machine.disk.ids)
     try:
         async with asyncio.timeout(after_s), asyncio.TaskGroup() as tasks:
             await start(machine, Sizes(upload_bytes=8 * KIB), tasks)
             raise Died
     except* (TimeoutError, Died):
-        for wal_id in set(machine.disk.wal_ids()) - starting:
+        for wal_id in set(machine.disk.ids) - starting:
             machine.disk.crash(wal_id)
 
 
@@ -134,7 +135,7 @@ async def test_after_a_clean_stop_there_is_nothing_to_recover() -> None:
     async with running(machine, FOREVER, clean=True) as node:
         stream = await node.new_stream()
         await node.append(stream, b"a")
-    assert machine.disk.wal_ids() == []
+    assert machine.disk.ids == []
     machine.store.calls.clear()
     async with running(machine, FOREVER) as node:
         assert node.controller.unfinished_wals(NODE_ID) == []
@@ -151,7 +152,7 @@ async def test_a_stop_that_dies_between_close_and_commit_is_recovered() -> None:
         await node.wal.close(clean=True)
     async with running(machine, FOREVER) as node:
         assert await node.read_values(node.open(led(node))) == [b"a"]
-        assert machine.disk.wal_ids() == [node.wal.wal_id]
+        assert machine.disk.ids == [node.wal.wal_id]
 
 
 @virtual
@@ -168,7 +169,7 @@ async def test_damage_in_what_was_synced_stops_the_start_and_commits_nothing_beh
             async with running(machine):
                 raise AssertionError("it must not start")
         assert caught.group_contains(NodeFailure, match=f"write-ahead log {wal_id}: .* at position")
-    assert wal_id in machine.disk.wal_ids()
+    assert wal_id in machine.disk.ids
 
 
 @virtual
@@ -178,7 +179,7 @@ async def test_a_lost_disk_stops_the_start_when_data_was_only_there() -> None:
         stream = await node.new_stream()
         await node.append(stream, b"a")
         wal_id = node.wal.wal_id
-    machine.disk.remove(wal_id)
+    await machine.disk.remove(wal_id)
     with pytest.raises(ExceptionGroup) as caught:
         async with running(machine):
             raise AssertionError("it must not start")
@@ -215,7 +216,7 @@ async def test_a_wal_that_was_registered_and_never_made_is_closed() -> None:
     machine = Machine()
     async with running(machine) as node:
         wal_id = node.wal.wal_id
-    machine.disk.remove(wal_id)
+    await machine.disk.remove(wal_id)
     async with running(machine) as node:
         assert node.controller.is_wal_closed(wal_id)
 
@@ -229,10 +230,10 @@ async def test_a_wal_of_another_cluster_is_refused_and_not_removed() -> None:
     async with running(other, FOREVER) as node:
         stream = await node.new_stream()
         await node.append(stream, b"theirs")
-    other.disk._platters[0].cluster_id = b"another cluster!"
+    other.disk._platters[0].written_by = WalOwner(b"another cluster!", NODE_ID)
     machine.disk = other.disk
     with pytest.raises(ExceptionGroup) as caught:
         async with running(machine):
             raise AssertionError("it must not start")
     assert caught.group_contains(NodeFailure, match="write-ahead log 0 belongs to cluster 616e6f")
-    assert other.disk.wal_ids() == [0]
+    assert other.disk.ids == [0]

@@ -18,7 +18,7 @@ async def test_enough_bytes_are_uploaded_at_once() -> None:
         await node.append(stream, bytes(9 * KIB))
         await asyncio.sleep(1)
         assert node.uploader.uploaded_objects == 1
-        assert node.engine.wal_used_bytes == 0
+        assert node.engine.wal.used_bytes == 0
 
 
 @virtual
@@ -93,7 +93,7 @@ async def test_a_store_that_fails_for_a_while_costs_time_and_nothing_else() -> N
         await asyncio.sleep(60)
         machine.store.heal()
         await asyncio.sleep(60)
-        await node.upload() if node.engine.wal_used_bytes else None
+        await node.upload() if node.engine.wal.used_bytes else None
         node.evict()
         assert await node.read_values(stream) == values
 
@@ -107,7 +107,7 @@ async def test_stop_uploads_everything_and_ends() -> None:
             await node.append(stream, b"%d" % number + bytes(1 * KIB))
         node.uploader.stop()
         await node.uploading
-        assert node.engine.wal_used_bytes == 0
+        assert node.engine.wal.used_bytes == 0
         assert node.engine.cache.unreleased_bytes == 0
 
 
@@ -170,7 +170,7 @@ async def test_the_wal_moves_past_a_deleted_stream_with_the_upload_that_held_it(
         node.engine.close(stream)
         node.uploader._wanted.set()
         await asyncio.sleep(10)
-        assert node.engine.wal_used_bytes == 0
+        assert node.engine.wal.used_bytes == 0
         assert node.committed == [((stream.stream_id,), (Verdict.GONE,))]
 
 
@@ -187,6 +187,6 @@ async def test_streams_dropped_while_their_object_is_on_its_way_do_no_harm() -> 
         node.engine.close(stream)
         node.engine.cache.drop_stream(stream.stream_id)
         await asyncio.sleep(10)
-        assert node.engine.wal_used_bytes == 0
+        assert node.engine.wal.used_bytes == 0
         node.evict()
         assert await node.read_values(other) == [b"alive"]

@@ -38,8 +38,8 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> WalHome:
     return SimulatedDisk(random.Random(7))
 
 
-def new(home: WalHome, wal_id: int = 1, options: WalOptions = SMALL) -> Wal:
-    return home.open(wal_id=wal_id, node_id=3, cluster_id=CLUSTER, options=options)
+async def new(home: WalHome, wal_id: int = 1, options: WalOptions = SMALL) -> Wal:
+    return await home.open(wal_id=wal_id, node_id=3, cluster_id=CLUSTER, options=options)
 
 
 async def until(condition: Callable[[], bool]) -> None:
@@ -64,7 +64,7 @@ async def read(home: WalHome, wal_id: int = 1, start: int = 0) -> tuple[list[Wal
 
 
 async def test_what_is_durable_is_read_back_after_a_crash(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     ends = [put(wal, number) for number in range(100)]
     await settle(wal)
     await wal.close(clean=False)
@@ -76,7 +76,7 @@ async def test_what_is_durable_is_read_back_after_a_crash(home: WalHome) -> None
 
 
 async def test_a_record_keeps_all_its_fields(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     end = wal.append(1 << 40, 5, 1 << 50, (1 << 50) + 9, Buf(b"payload"))
     await settle(wal)
     await wal.close(clean=True)
@@ -87,7 +87,7 @@ async def test_a_record_keeps_all_its_fields(home: WalHome) -> None:
 
 
 async def test_a_clean_close_writes_all_that_was_appended_and_says_so(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     last = [put(wal, number) for number in range(10)][-1]
     await wal.close(clean=True)
     records, end = await read(home)
@@ -96,14 +96,14 @@ async def test_a_clean_close_writes_all_that_was_appended_and_says_so(home: WalH
 
 
 async def test_a_wal_without_a_record_is_empty(home: WalHome) -> None:
-    await new(home).close(clean=True)
+    await (await new(home)).close(clean=True)
     records, end = await read(home)
     assert records == []
     assert end.position == 0
 
 
 async def test_nothing_is_durable_before_it_is_submitted(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     put(wal, 0)
     await asyncio.sleep(0.02)
     assert wal.durable == 0
@@ -112,7 +112,7 @@ async def test_nothing_is_durable_before_it_is_submitted(home: WalHome) -> None:
 
 
 async def test_the_callback_hears_of_every_move_and_of_the_end(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     heard: list[int] = []
     wal.on_durable(heard.append)
     for number in range(50):
@@ -126,7 +126,7 @@ async def test_the_callback_hears_of_every_move_and_of_the_end(home: WalHome) ->
 
 
 async def test_an_empty_payload_proves_that_the_wal_can_be_written(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     wal.append(-1, -1, -1, -1, Buf(b""))
     await settle(wal)
     await wal.close(clean=False)
@@ -135,7 +135,7 @@ async def test_an_empty_payload_proves_that_the_wal_can_be_written(home: WalHome
 
 
 async def test_too_much_in_flight_is_refused_until_durable_moves(home: WalHome) -> None:
-    wal = new(home, options=replace(SMALL, inflight_bytes_max=8 * KIB))
+    wal = await new(home, options=replace(SMALL, inflight_bytes_max=8 * KIB))
     put(wal, 0, b"x" * 6 * KIB)
     with pytest.raises(WalQueueFull):
         put(wal, 1, b"x" * 6 * KIB)
@@ -148,7 +148,7 @@ async def test_too_much_in_flight_is_refused_until_durable_moves(home: WalHome) 
 
 
 async def test_a_record_larger_than_a_segment_and_than_the_queue_is_taken(home: WalHome) -> None:
-    wal = new(home, options=replace(SMALL, inflight_bytes_max=KIB))
+    wal = await new(home, options=replace(SMALL, inflight_bytes_max=KIB))
     payload = random.Random(1).randbytes(150 * KIB)
     put(wal, 0, payload)
     await settle(wal)
@@ -158,7 +158,7 @@ async def test_a_record_larger_than_a_segment_and_than_the_queue_is_taken(home: 
 
 
 async def test_what_can_never_fit_is_refused_for_good(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     with pytest.raises(WalTooLarge):
         put(wal, 0, b"x" * 300 * KIB)
     await wal.close(clean=False)
@@ -175,7 +175,7 @@ async def fill(wal: Wal) -> list[int]:
 
 
 async def test_a_full_wal_takes_appends_again_after_a_trim(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     ends = await fill(wal)
     wal.trim(ends[-1])
     put(wal, 1000)
@@ -186,7 +186,7 @@ async def test_a_full_wal_takes_appends_again_after_a_trim(home: WalHome) -> Non
 
 
 async def test_recovery_starts_where_the_caller_stored_the_start(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     ends = [put(wal, number) for number in range(10)]
     await settle(wal)
     wal.trim(ends[3])
@@ -196,7 +196,7 @@ async def test_recovery_starts_where_the_caller_stored_the_start(home: WalHome) 
 
 
 async def test_many_rounds_of_trim_never_bring_old_records_back(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     ends = [0]
     for number in range(60):
         ends.append(put(wal, number, b"%d" % (number % 10) * 20 * KIB))
@@ -210,7 +210,7 @@ async def test_many_rounds_of_trim_never_bring_old_records_back(home: WalHome) -
 
 
 async def test_a_trim_above_what_is_durable_is_our_mistake(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     end = put(wal, 0)
     with pytest.raises(ValueError, match="durable"):
         wal.trim(end)
@@ -218,28 +218,28 @@ async def test_a_trim_above_what_is_durable_is_our_mistake(home: WalHome) -> Non
 
 
 async def test_a_closed_wal_takes_nothing(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     await wal.close(clean=True)
     with pytest.raises(WalClosed):
         put(wal, 0)
 
 
 async def test_a_wal_id_serves_once(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     put(wal, 0)
     await wal.close(clean=True)
     with pytest.raises(WalUsed):
-        new(home)
+        await new(home)
 
 
 async def test_a_wal_in_use_is_neither_opened_read_nor_removed(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     with pytest.raises(WalLocked):
-        new(home)
+        await new(home)
     with pytest.raises(WalLocked):
         await read(home)
     with pytest.raises(WalLocked):
-        home.remove(1)
+        await home.remove(1)
     await wal.close(clean=False)
 
 
@@ -250,17 +250,17 @@ async def test_a_missing_wal_is_told_from_an_empty_one(home: WalHome) -> None:
 
 async def test_wals_are_listed_and_removed(home: WalHome) -> None:
     for wal_id in (12, 3):
-        wal = new(home, wal_id)
+        wal = await new(home, wal_id)
         put(wal, 0)
         await wal.close(clean=True)
-    assert home.wal_ids() == [3, 12]
-    assert home.remove(3)
-    assert not home.remove(3)
-    assert home.wal_ids() == [12]
+    assert await home.wal_ids() == [3, 12]
+    assert await home.remove(3)
+    assert not await home.remove(3)
+    assert await home.wal_ids() == [12]
 
 
 async def test_the_counters_count(home: WalHome) -> None:
-    wal = new(home)
+    wal = await new(home)
     for number in range(10):
         put(wal, number)
     assert wal.stats().inflight_records == 10
@@ -272,7 +272,7 @@ async def test_the_counters_count(home: WalHome) -> None:
 
 
 async def test_syncs_are_paced_by_their_budget(home: WalHome) -> None:
-    wal = new(home, options=replace(SMALL, iops_max=50))
+    wal = await new(home, options=replace(SMALL, iops_max=50))
     loop = asyncio.get_running_loop()
     started = loop.time()
     for number in range(100):

@@ -17,8 +17,6 @@ from automq.stream.wal import (
     WalFailure,
     WalForeign,
     WalOptions,
-    open_wal,
-    recover_wal,
     wal_home,
 )
 
@@ -38,8 +36,8 @@ def files_no_larger_than(size_bytes: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def new(root: Path) -> FileWal:
-    return FileWals(root).open(wal_id=1, node_id=0, cluster_id=CLUSTER, options=SMALL)
+async def new(root: Path) -> FileWal:
+    return await FileWals(root).open(wal_id=1, node_id=0, cluster_id=CLUSTER, options=SMALL)
 
 
 async def written(wal: FileWal, groups: int) -> None:
@@ -55,19 +53,20 @@ async def written(wal: FileWal, groups: int) -> None:
 
 async def test_a_wal_by_uri_is_written_and_recovered(tmp_path: Path) -> None:
     uri = f"file://{tmp_path}/wal"
-    wal = open_wal(uri, wal_id=5, node_id=0, cluster_id=CLUSTER, options=SMALL)
+    wal = await wal_home(uri).open(wal_id=5, node_id=0, cluster_id=CLUSTER, options=SMALL)
     wal.append(1, 1, 0, 0, Buf(b"hello"))
     await wal.close(clean=True)
-    recovery = recover_wal(uri, wal_id=5, start=0, cluster_id=CLUSTER)
+    recovery = wal_home(uri).recover(wal_id=5, start=0, cluster_id=CLUSTER)
     records = [record async for chunk in recovery for record in chunk]
     assert [bytes(record.payload) for record in records] == [b"hello"]
     assert recovery.end.clean
-    assert wal_home(uri).wal_ids() == [5]
+    assert await wal_home(uri).wal_ids() == [5]
 
 
 async def test_a_relative_uri_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    wal = open_wal("file://here/wal", wal_id=1, node_id=0, cluster_id=CLUSTER, options=SMALL)
+    home = wal_home("file://here/wal")
+    wal = await home.open(wal_id=1, node_id=0, cluster_id=CLUSTER, options=SMALL)
     await wal.close(clean=True)
     assert (tmp_path / "here/wal/1").is_dir()
 
@@ -80,13 +79,13 @@ def test_an_uri_we_cannot_use_is_refused_with_what_would_be_right(uri: str) -> N
 
 async def test_options_that_cannot_be_are_refused_in_words(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="multiple of 4096"):
-        FileWals(tmp_path).open(
+        await FileWals(tmp_path).open(
             wal_id=1, node_id=0, cluster_id=CLUSTER, options=WalOptions(segment_bytes=1000)
         )
 
 
 async def test_a_flipped_bit_in_what_was_synced_names_file_and_position(tmp_path: Path) -> None:
-    wal = new(tmp_path)
+    wal = await new(tmp_path)
     await written(wal, groups=3)
     await wal.close(clean=False)
     segment = next((tmp_path / "1").glob("0*.wal"))
@@ -98,7 +97,7 @@ async def test_a_flipped_bit_in_what_was_synced_names_file_and_position(tmp_path
 
 
 async def test_a_wal_of_another_cluster_is_refused(tmp_path: Path) -> None:
-    wal = new(tmp_path)
+    wal = await new(tmp_path)
     await written(wal, groups=1)
     await wal.close(clean=True)
     recovery = FileWals(tmp_path).recover(wal_id=1, start=0, cluster_id=b"another cluster!")
@@ -108,7 +107,7 @@ async def test_a_wal_of_another_cluster_is_refused(tmp_path: Path) -> None:
 
 async def test_a_recovery_larger_than_a_chunk_comes_in_several(tmp_path: Path) -> None:
     options = WalOptions(inflight_bytes_max=32 * 1024 * KIB)
-    wal = FileWals(tmp_path).open(wal_id=1, node_id=0, cluster_id=CLUSTER, options=options)
+    wal = await FileWals(tmp_path).open(wal_id=1, node_id=0, cluster_id=CLUSTER, options=options)
     payload = Buf(bytes(100 * KIB))
     for number in range(120):
         wal.append(1, 1, number, number, payload)
@@ -120,7 +119,7 @@ async def test_a_recovery_larger_than_a_chunk_comes_in_several(tmp_path: Path) -
 
 
 async def test_a_failure_is_told_once_and_ends_the_wal(tmp_path: Path) -> None:
-    wal = new(tmp_path)
+    wal = await new(tmp_path)
     failures: asyncio.Queue[WalFailure] = asyncio.Queue()
     wal.on_failure(failures.put_nowait)
     with files_no_larger_than(16 * KIB):
@@ -138,7 +137,7 @@ async def test_a_failure_is_told_once_and_ends_the_wal(tmp_path: Path) -> None:
 
 
 async def test_one_wake_up_covers_many_commits(tmp_path: Path) -> None:
-    wal = new(tmp_path)
+    wal = await new(tmp_path)
     heard: list[int] = []
     wal.on_durable(heard.append)
     for number in range(200):

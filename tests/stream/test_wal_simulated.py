@@ -18,8 +18,8 @@ from automq.stream.wal import (
 CLUSTER = b"0123456789abcdef"
 
 
-def new(disk: SimulatedDisk, wal_id: int = 1) -> SimulatedWal:
-    return disk.open(wal_id=wal_id, node_id=0, cluster_id=CLUSTER, options=WalOptions())
+async def new(disk: SimulatedDisk, wal_id: int = 1) -> SimulatedWal:
+    return await disk.open(wal_id=wal_id, node_id=0, cluster_id=CLUSTER, options=WalOptions())
 
 
 def put(wal: SimulatedWal, numbers: range) -> list[int]:
@@ -41,7 +41,7 @@ async def survivors(disk: SimulatedDisk) -> list[int]:
 
 async def crashed(seed: int) -> tuple[SimulatedDisk, int]:
     disk = SimulatedDisk(random.Random(seed))
-    wal = new(disk)
+    wal = await new(disk)
     put(wal, range(5))
     await settle(wal)
     put(wal, range(5, 15))
@@ -63,7 +63,7 @@ async def test_the_same_seed_crashes_the_same_way() -> None:
 
 async def test_a_dead_node_hears_nothing_more() -> None:
     disk = SimulatedDisk(random.Random(1))
-    wal = new(disk)
+    wal = await new(disk)
     heard: list[int] = []
     wal.on_durable(heard.append)
     put(wal, range(3))
@@ -74,7 +74,7 @@ async def test_a_dead_node_hears_nothing_more() -> None:
 
 async def test_damage_below_the_synced_position_is_damage() -> None:
     disk = SimulatedDisk(random.Random(1))
-    wal = new(disk)
+    wal = await new(disk)
     put(wal, range(3))
     await settle(wal)
     put(wal, range(3, 6))
@@ -87,7 +87,7 @@ async def test_damage_below_the_synced_position_is_damage() -> None:
 
 async def test_a_failed_sync_acknowledges_nothing_more() -> None:
     disk = SimulatedDisk(random.Random(1))
-    wal = new(disk)
+    wal = await new(disk)
     failures: list[WalFailure] = []
     wal.on_failure(failures.append)
     disk.failing = True
@@ -101,7 +101,7 @@ async def test_a_failed_sync_acknowledges_nothing_more() -> None:
 
 async def test_a_full_disk_makes_appends_wait() -> None:
     disk = SimulatedDisk(random.Random(1))
-    wal = new(disk)
+    wal = await new(disk)
     disk.full = True
     ends = put(wal, range(3))
     await asyncio.sleep(0.03)

@@ -205,10 +205,12 @@ async def start(machine: Machine, sizes: Sizes, tasks: asyncio.TaskGroup) -> Sto
     tasks.create_task(metadata.serve())
     controller = LocalController(metadata, NODE_ID, machine.world.clock, store)
     await controller.register(CONFIG, machine.world.new_uuid())
-    taker = Taker(controller, store, CLUSTER, sizes.upload_bytes, home_of=lambda _: machine.disk)
+    taker = Taker(controller, store, CLUSTER, sizes.upload_bytes, lambda _: [machine.disk])
     await take_over_own(taker, NODE_ID, machine.disk)
     wal_id = await controller.register_wal("simulated:")
-    wal = machine.disk.open(wal_id=wal_id, node_id=NODE_ID, cluster_id=CLUSTER, options=sizes.wal)
+    wal = await machine.disk.open(
+        wal_id=wal_id, node_id=NODE_ID, cluster_id=CLUSTER, options=sizes.wal
+    )
     reader = ObjectReader(
         store=store,
         client=controller,
@@ -246,4 +248,4 @@ async def stop(node: StorageNode) -> None:
     await node.uploading
     await node.wal.close(clean=True)
     await node.controller.close_node(wal_id=node.wal.wal_id, fence=node.wal.end)
-    node.machine.disk.remove(node.wal.wal_id)
+    await node.machine.disk.remove(node.wal.wal_id)

@@ -223,7 +223,7 @@ class Died(Exception):
 async def virtual_node(machine: Machine, *settings: str) -> AsyncIterator[VirtualNode]:
     """One life of a node for the time of a `with` block, which ends as a power cut does."""
     config = NodeConfig.load(overrides=["automq.data.dir=/nowhere", *settings])
-    places = Places(store=machine.store, metadata_store=machine.store, wals=machine.disk, doors=())
+    places = Places(machine.store, machine.store, lambda *_: machine.disk, doors=())
     wal_id = -1
     try:
         async with asyncio.TaskGroup() as tasks:

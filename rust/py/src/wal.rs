@@ -362,9 +362,13 @@ fn wal_ids(py: Python<'_>, root: PathBuf) -> PyResult<Vec<i64>> {
 }
 
 #[pyfunction]
-fn wal_cluster(py: Python<'_>, root: PathBuf, wal_id: i64) -> PyResult<Option<Cow<'static, [u8]>>> {
-    let found = py.detach(|| automq_wal::cluster_of(&root, wal_id)).map_err(raised)?;
-    Ok(found.map(|id| Cow::Owned(id.to_vec())))
+fn wal_owner(
+    py: Python<'_>,
+    root: PathBuf,
+    wal_id: i64,
+) -> PyResult<Option<(Cow<'static, [u8]>, i32)>> {
+    let found = py.detach(|| automq_wal::owner_of(&root, wal_id)).map_err(raised)?;
+    Ok(found.map(|(cluster_id, node_id)| (Cow::Owned(cluster_id.to_vec()), node_id)))
 }
 
 #[pyfunction]
@@ -395,6 +399,6 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("WalUnsupported", py.get_type::<WalUnsupported>())?;
     m.add("WalDamaged", py.get_type::<WalDamaged>())?;
     m.add_function(wrap_pyfunction!(wal_ids, m)?)?;
-    m.add_function(wrap_pyfunction!(wal_cluster, m)?)?;
+    m.add_function(wrap_pyfunction!(wal_owner, m)?)?;
     m.add_function(wrap_pyfunction!(wal_remove, m)?)
 }

@@ -87,7 +87,7 @@ pub use error::{Error, Failure, Refused};
 pub use options::Options;
 pub use reader::{Reader, Step};
 pub use record::{HEADER_BYTES, Record, record_bytes};
-pub use recover::{End, Recovery, cluster_of};
+pub use recover::{End, Recovery, owner_of};
 pub use segment::{SEGMENT_HEADER_BYTES, segment_name};
 pub use stats::{Full, SYNC_BOUNDS_US, Stats};
 pub use wal::Wal;

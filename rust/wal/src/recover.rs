@@ -314,16 +314,16 @@ impl Segment {
     }
 }
 
-/// The cluster whose node wrote a WAL; `None` where no segment says so (nothing was written, or
-/// what was written is not readable).
-pub fn cluster_of(root: &Path, wal_id: i64) -> Result<Option<[u8; 16]>, Error> {
+/// The cluster and the node that wrote a WAL; `None` where no segment says so (nothing was
+/// written, or what was written is not readable).
+pub fn owner_of(root: &Path, wal_id: i64) -> Result<Option<([u8; 16], i32)>, Error> {
     let dir = dir::dir_of(root, wal_id);
     for first_position in dir::segments(&dir)? {
         let path = dir.join(segment_name(first_position));
         let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
         let bytes = read_up_to(&file, &path, 0, SEGMENT_HEADER_BYTES as usize)?;
         if let Ok(header) = SegmentHeader::parse(&path, first_position, &bytes) {
-            return Ok(Some(header.cluster_id));
+            return Ok(Some((header.cluster_id, header.node_id)));
         }
     }
     Ok(None)

@@ -8,7 +8,7 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use automq_wal::{
-    Error, HEADER_BYTES, Options, Recovery, SEGMENT_HEADER_BYTES, Wal, cluster_of, record_bytes,
+    Error, HEADER_BYTES, Options, Recovery, SEGMENT_HEADER_BYTES, Wal, owner_of, record_bytes,
 };
 use support::*;
 
@@ -41,14 +41,14 @@ const RECORD: u64 = 168;
 #[test]
 fn a_wal_says_whose_it_is_once_something_was_written() {
     let dir = Dir::new();
-    assert_eq!(cluster_of(dir.path(), 1).unwrap(), None);
+    assert_eq!(owner_of(dir.path(), 1).unwrap(), None);
     let wal = Wal::create(dir.path(), options()).unwrap();
-    assert_eq!(cluster_of(dir.path(), 1).unwrap(), None);
+    assert_eq!(owner_of(dir.path(), 1).unwrap(), None);
     append(&wal, 0, 100);
     commit(&wal);
-    assert_eq!(cluster_of(dir.path(), 1).unwrap(), Some(options().cluster_id));
+    assert_eq!(owner_of(dir.path(), 1).unwrap(), Some((options().cluster_id, options().node_id)));
     crash(&wal);
-    assert_eq!(cluster_of(dir.path(), 1).unwrap(), Some(options().cluster_id));
+    assert_eq!(owner_of(dir.path(), 1).unwrap(), Some((options().cluster_id, options().node_id)));
 }
 
 #[test]

@@ -68,7 +68,8 @@ class LocalController:
         return self._metadata.image
 
     @property
-    def _me(self) -> tuple[int, int]:
+    def me(self) -> tuple[int, int]:
+        """This node's id, and the epoch of this incarnation."""
         return self._node_id, self._node_epoch
 
     async def _run(self, command: Command[R]) -> R:
@@ -107,11 +108,11 @@ class LocalController:
         self._node_epoch = await self._run(lambda image: nodes.register_node(image, wish))
 
     async def activate(self) -> None:
-        await self._run(lambda image: nodes.activate_node(image, *self._me))
+        await self._run(lambda image: nodes.activate_node(image, *self.me))
 
     async def lead(self) -> int:
         """Lead what this node led, and what nobody else can, at new epochs; how many those are."""
-        return await self._run(lambda image: leaders.lead_at(image, *self._me))
+        return await self._run(lambda image: leaders.lead_at(image, *self.me))
 
     def may_hold_data(self, wal: Wal) -> bool:
         """Whether something acknowledged may be in a WAL of an earlier incarnation, and nowhere
@@ -125,7 +126,7 @@ class LocalController:
         return wal.closed if wal is not None else wal_id < self._image.storage.next_wal
 
     async def register_wal(self, uri: str) -> int:
-        return await self._run(lambda image: nodes.register_wal(image, *self._me, uri))
+        return await self._run(lambda image: nodes.register_wal(image, *self.me, uri))
 
     # -- WALs whose owner is gone
 
@@ -156,8 +157,8 @@ class LocalController:
         """
         commands: list[Command[Any]] = []
         if node_id != self._node_id:
-            commands.append(lambda image: takeovers.fence_node(image, self._me, node_id))
-        commands.append(lambda image: takeovers.take_over_all(image, self._me, node_id))
+            commands.append(lambda image: takeovers.fence_node(image, self.me, node_id))
+        commands.append(lambda image: takeovers.take_over_all(image, self.me, node_id))
         wals: list[Wal] = (await self._run_together(commands))[-1]
         return wals
 
@@ -167,21 +168,21 @@ class LocalController:
         """
         commands: list[Command[Any]] = []
         if last is not None:
-            commands.append(lambda image: objects.commit_object(image, *self._me, last))
-        commands.append(lambda image: takeovers.finish_wal(image, wal_id, self._me, fence))
+            commands.append(lambda image: objects.commit_object(image, *self.me, last))
+        commands.append(lambda image: takeovers.finish_wal(image, wal_id, self.me, fence))
         closed: int = (await self._run_together(commands))[-1]
         return closed
 
     async def stop_node(self) -> None:
         """Say that this node, which had no stream open, has stopped."""
-        await self._run(lambda image: takeovers.stop_node(image, self._me))
+        await self._run(lambda image: takeovers.stop_node(image, self.me))
 
     # -- the end
 
     async def close_node(self, *, wal_id: int, fence: int) -> None:
         """Everything is uploaded: close streams and WAL, and say that this node has stopped."""
         await self._trim_now()
-        await self._run(lambda image: nodes.close_node(image, *self._me, wal_id, fence))
+        await self._run(lambda image: nodes.close_node(image, *self.me, wal_id, fence))
 
     # -- ControllerClient
 
@@ -223,19 +224,19 @@ class LocalController:
         self._trims[stream_id] = max(self._trims.get(stream_id, 0), start_offset)
 
     async def reserve_producer_ids(self) -> range:
-        return await self._run(lambda image: nodes.reserve_producer_ids(image, *self._me))
+        return await self._run(lambda image: nodes.reserve_producer_ids(image, *self.me))
 
     # -- StorageClient
 
     async def prepare_objects(self, count: int) -> int:
         deadline_ms = self._clock.now_ms() + UPLOAD_DEADLINE_MS
         return await self._run(
-            lambda image: objects.prepare_objects(image, *self._me, count, deadline_ms)
+            lambda image: objects.prepare_objects(image, *self.me, count, deadline_ms)
         )
 
     async def commit_object(self, commit: ObjectCommit, *, urgent: bool) -> Sequence[Verdict]:
         def command(image: Image) -> Decision[list[Verdict]]:
-            return objects.commit_object(image, *self._me, commit)
+            return objects.commit_object(image, *self.me, commit)
 
         run = self._metadata.run if urgent else self._metadata.run_lazy
         return await run(command)
@@ -266,7 +267,7 @@ class LocalController:
                     del self._merging[object_id]
             decision = merging.plan_merge(
                 image,
-                *self._me,
+                *self.me,
                 limits,
                 objects_left_out=objects_left_out,
                 streams_left_out=frozenset().union(*self._merging.values()),
@@ -281,7 +282,7 @@ class LocalController:
 
     async def replace_extents(self, replacement: ObjectReplacement) -> Sequence[ReplaceVerdict]:
         return await self._metadata.run_lazy(
-            lambda image: merging.replace_extents(image, *self._me, replacement)
+            lambda image: merging.replace_extents(image, *self.me, replacement)
         )
 
     async def give_up_object(self, object_id: int) -> None:

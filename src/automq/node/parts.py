@@ -69,13 +69,14 @@ async def assemble(
     data_metrics, metadata_metrics = StoreMetrics("data"), StoreMetrics("metadata")
     store = robust(places.store, world, data_metrics)
     metadata_store = Counted(places.metadata_store, world.clock, metadata_metrics)
-    home = places.wals
     metadata, controller = await control_here(
         config, world, tasks, store=store, metadata_store=metadata_store
     )
     cluster_id = metadata.stored.cluster_id
     object_bytes = config.budgets.upload_bytes
-    taker = Taker(controller, store, cluster_id, object_bytes, home_of=lambda _: home)
+    home = places.wals(config.wal_uri, cluster_id)
+    homes_of = places.homes_of(config.wal_uri, cluster_id)
+    taker = Taker(controller, store, cluster_id, object_bytes, homes_of)
     await take_over_own(taker, config.node_id, home)
     wal, options = await open_wal(config, controller, home, cluster_id)
     reader = make_reader(config, store, controller, cluster_id, tasks)
@@ -127,7 +128,9 @@ async def open_wal(
         iops_max=config.get(keys.automq.WAL_IOPS),
     )
     wal_id = await controller.register_wal(config.wal_uri)
-    wal = home.open(wal_id=wal_id, node_id=config.node_id, cluster_id=cluster_id, options=options)
+    wal = await home.open(
+        wal_id=wal_id, node_id=config.node_id, cluster_id=cluster_id, options=options
+    )
     return wal, options
 
 

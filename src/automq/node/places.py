@@ -1,7 +1,7 @@
 """Where a node's data lies and where its clients come in, as its configuration names them."""
 
 import socket
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -9,6 +9,7 @@ from automq.broker.listener import Acceptor, listen
 from automq.config import keys
 from automq.config.listeners import Listener
 from automq.config.node_config import NodeConfig
+from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.storage import open_at
 from automq.objectstore import ObjectStore
@@ -44,8 +45,20 @@ class Places:
 
     store: ObjectStore
     metadata_store: ObjectStore
-    wals: WalHome
+    wals: Callable[[str, bytes], WalHome]
+    """Where the WALs of a URI live, those of one cluster."""
     doors: Sequence[Door]
+
+    def homes_of(self, uri: str, cluster_id: bytes) -> Callable[[RegisteredWal], Sequence[WalHome]]:
+        """Where a WAL of this node's earlier lives may be: a disk that is mounted elsewhere by now
+        is at `uri`, and one of another kind where it was registered.
+        """
+
+        def homes_of(wal: RegisteredWal) -> list[WalHome]:
+            uris = [uri] if wal.uri == uri else [uri, wal.uri]
+            return [self.wals(it, cluster_id) for it in uris]
+
+        return homes_of
 
 
 def real_places(config: NodeConfig, world: World) -> Places:
@@ -55,7 +68,7 @@ def real_places(config: NodeConfig, world: World) -> Places:
     return Places(
         store=open_at(config, world, config.storage_uri),
         metadata_store=open_at(config, world, config.metadata_uri),
-        wals=wal_home(config.wal_uri),
+        wals=lambda uri, cluster_id: wal_home(uri),
         doors=doors,
     )
 

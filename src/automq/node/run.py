@@ -157,7 +157,7 @@ async def stop_in_time(parts: NodeParts) -> None:
             await stop(parts)
     except TimeoutError:
         raise NodeFailure(
-            f"stopped after {STOP_S:.0f} s with {parts.engine.wal_used_bytes} bytes not uploaded; "
+            f"stopped after {STOP_S:.0f} s with {parts.engine.wal.used_bytes} bytes not uploaded; "
             "they are safe in the write-ahead log, and the next start uploads them"
         ) from None
 
@@ -173,5 +173,5 @@ async def stop(parts: NodeParts) -> None:
     await parts.uploading
     await parts.engine.wal.close(clean=True)
     await parts.controller.close_node(wal_id=parts.engine.wal.wal_id, fence=parts.engine.wal.end)
-    parts.home.remove(parts.engine.wal.wal_id)
+    await parts.home.remove(parts.engine.wal.wal_id)
     await parts.metadata.drained()

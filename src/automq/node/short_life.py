@@ -1,7 +1,7 @@
 """A short life of a node for an operator's job: elected, registered, no clients, stopped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 from automq.config.node_config import NodeConfig
@@ -35,7 +35,7 @@ async def taker_of(
         with locked(config.data_dir):
             await read_log(config, world)
             async with asyncio.TaskGroup() as tasks:
-                taker = await elected(config, world, tasks, home_at(wal_uri))
+                taker = await elected(config, world, tasks, homes_at(wal_uri))
                 yield taker
                 await taker.controller.stop_node()
                 raise Stopped
@@ -53,7 +53,7 @@ async def elected(
     config: NodeConfig,
     world: World,
     tasks: asyncio.TaskGroup,
-    home_of: Callable[[RegisteredWal], WalHome],
+    homes_of: Callable[[RegisteredWal], Sequence[WalHome]],
 ) -> Taker:
     store = Retrying(open_at(config, world, config.storage_uri), world)
     metadata_store = open_at(config, world, config.metadata_uri)
@@ -61,16 +61,16 @@ async def elected(
         config, world, tasks, store=store, metadata_store=metadata_store
     )
     object_bytes = config.budgets.upload_bytes
-    return Taker(controller, store, metadata.stored.cluster_id, object_bytes, home_of)
+    return Taker(controller, store, metadata.stored.cluster_id, object_bytes, homes_of)
 
 
-def home_at(wal_uri: str | None) -> Callable[[RegisteredWal], WalHome]:
+def homes_at(wal_uri: str | None) -> Callable[[RegisteredWal], Sequence[WalHome]]:
     """Where WALs are reached from this machine."""
 
-    def home_of(wal: RegisteredWal) -> WalHome:
-        return wal_home(wal.uri if wal_uri is None else wal_uri)
+    def homes_of(wal: RegisteredWal) -> list[WalHome]:
+        return [wal_home(wal.uri if wal_uri is None else wal_uri)]
 
-    return home_of
+    return homes_of
 
 
 async def read_log(config: NodeConfig, world: World) -> MetadataReader:

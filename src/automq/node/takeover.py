@@ -20,7 +20,7 @@ from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.objectstore import ObjectStore
 from automq.stream.recovery import Recovered, WalRecovery
-from automq.stream.wal import WalDamaged, WalError, WalHome, WalRecord
+from automq.stream.wal import WalDamaged, WalError, WalHome, WalOwner, WalRecord, WalTaker
 from automq.stream.wal import WalRecovery as WalReading
 
 log = logging.getLogger(__name__)
@@ -42,13 +42,15 @@ class Taken:
 
 @dataclass(frozen=True, slots=True)
 class Taker:
-    """What a takeover works with. `home_of` tells where a WAL is reached from here."""
+    """What a takeover works with. `homes_of` tells where a WAL may be reached from here, the
+    likeliest place first.
+    """
 
     controller: LocalController
     store: ObjectStore
     cluster_id: bytes
     object_bytes: int
-    home_of: Callable[[RegisteredWal], WalHome]
+    homes_of: Callable[[RegisteredWal], Sequence[WalHome]]
 
     async def take_over_node(self, node_id: int) -> list[Taken]:
         """Take over all that a node left. Raises NodeFailure, InvalidRequest.
@@ -72,29 +74,48 @@ class Taker:
         """
         wals = await self.controller.fence_and_take_over(wal.node_id)
         [wal] = [it for it in wals if it.wal == wal.wal]
-        home = self.home_of(wal)
-        if wal.wal not in home.wal_ids():
+        home = await self._reach(wal)
+        if home is None:
             streams = await self.controller.finish_wal(wal.wal, last=None, fence=wal.start)
             return Taken(wal.wal, wal.node_id, 0, 0, 0, streams, missing=True)
-        reading = home.recover(wal_id=wal.wal, start=wal.start, cluster_id=self.cluster_id)
+        reading = self._read(home, wal)
         readable = Readable(reading)
         done = await self._upload(wal).run(readable)
         return await self._finish(wal, done, done.end_position, damage=readable.damage)
 
     async def _take_over(self, wal: RegisteredWal) -> Taken:
-        home = self.home_of(wal)
-        if wal.wal not in home.wal_ids():
+        home = await self._reach(wal)
+        if home is None:
             # Registered, and died before it was made: or the disk is not there.
             if self.controller.may_hold_data(wal):
                 raise NodeFailure(missing(wal, own=self.controller.is_mine(wal)))
             log.warning("the write-ahead log %d was registered and never written", wal.wal)
             streams = await self.controller.finish_wal(wal.wal, last=None, fence=wal.start)
             return Taken(wal.wal, wal.node_id, 0, 0, 0, streams, missing=True)
-        reading = home.recover(wal_id=wal.wal, start=wal.start, cluster_id=self.cluster_id)
+        reading = self._read(home, wal)
         done = await self._upload(wal).run(reading)
         taken = await self._finish(wal, done, reading.end.position)
-        home.remove(wal.wal)
+        await home.remove(wal.wal)
         return taken
+
+    async def _reach(self, wal: RegisteredWal) -> WalHome | None:
+        """Where the WAL is; None if it is nowhere. Raises NodeFailure for one of somebody else."""
+        for home in self.homes_of(wal):
+            if await home.holds(wal.wal):
+                found = await home.owner_of(wal.wal)
+                wanted = WalOwner(self.cluster_id, wal.node_id)
+                if found is not None and found != wanted:
+                    raise NodeFailure(foreign(wal.wal, found, wanted))
+                return home
+        return None
+
+    def _read(self, home: WalHome, wal: RegisteredWal) -> WalReading:
+        return home.recover(
+            wal_id=wal.wal,
+            start=wal.start,
+            cluster_id=self.cluster_id,
+            taker=WalTaker(*self.controller.me),
+        )
 
     def _upload(self, wal: RegisteredWal) -> WalRecovery:
         return WalRecovery(
@@ -144,12 +165,12 @@ async def take_over_own(taker: Taker, node_id: int, home: WalHome) -> None:
 
     Raises NodeFailure for damage, naming file and position, and for WALs of another cluster.
     """
-    refuse_foreign(home, taker.cluster_id)
+    await refuse_foreign(home, WalOwner(taker.cluster_id, node_id))
     await taker.take_over_node(node_id)
-    for wal_id in home.wal_ids():
+    for wal_id in await home.wal_ids():
         # Closed by a stored record, and the process died before it was removed.
         if taker.controller.is_wal_closed(wal_id):
-            home.remove(wal_id)
+            await home.remove(wal_id)
 
 
 def missing(wal: RegisteredWal, *, own: bool) -> str:
@@ -166,17 +187,29 @@ def missing(wal: RegisteredWal, *, own: bool) -> str:
     )
 
 
-def refuse_foreign(home: WalHome, cluster_id: bytes) -> None:
-    """Raises NodeFailure if a WAL is another cluster's.
+async def refuse_foreign(home: WalHome, wanted: WalOwner) -> None:
+    """Raises NodeFailure if a WAL is another cluster's, or another node's where nodes do not share.
 
     Ids repeat from cluster to cluster: by its id alone it would be taken for one that is closed,
     and removed with everything acknowledged that it holds.
     """
-    for wal_id in home.wal_ids():
-        owner = home.cluster_of(wal_id)
-        if owner is not None and owner != cluster_id:
-            raise NodeFailure(
-                f"the write-ahead log {wal_id} belongs to cluster {owner.hex()}, the store to "
-                f"{cluster_id.hex()}; use that cluster's automq.storage.uri, or another "
-                "automq.data.dir"
-            )
+    for wal_id in await home.wal_ids():
+        found = await home.owner_of(wal_id)
+        if found is None or found == wanted:
+            continue
+        if found.cluster_id != wanted.cluster_id or not home.is_shared:
+            raise NodeFailure(foreign(wal_id, found, wanted))
+
+
+def foreign(wal_id: int, found: WalOwner, wanted: WalOwner) -> str:
+    """What to say of a WAL that is somebody else's."""
+    if found.cluster_id != wanted.cluster_id:
+        return (
+            f"the write-ahead log {wal_id} belongs to cluster {found.cluster_id.hex()}, the store "
+            f"to {wanted.cluster_id.hex()}; use that cluster's automq.storage.uri, or another "
+            "automq.data.dir"
+        )
+    return (
+        f"the write-ahead log {wal_id} belongs to node {found.node_id}, and this is for node "
+        f"{wanted.node_id}; give each node a place of its own (automq.wal.uri, automq.data.dir)"
+    )

@@ -63,8 +63,6 @@ class StreamEngine:
     ) -> None:
         self.wal = wal
         self.inflight_bytes_max = options.inflight_bytes_max // 2
-        # What the WAL may hold: its capacity but for the segments being begun and ended.
-        self.wal_bytes_max = options.capacity_bytes - 2 * options.segment_bytes
         self.cache = cache
         self.reader = reader
         self.streams: dict[int, Stream] = {}
@@ -119,17 +117,12 @@ class StreamEngine:
             return self.cache.unreleased_bytes == 0
         if self._inflight_bytes and self._inflight_bytes + size_bytes > self.inflight_bytes_max:
             return False
-        return self.wal_used_bytes + size_bytes <= self.wal_bytes_max
-
-    @property
-    def wal_used_bytes(self) -> int:
-        """Bytes of the WAL that are still needed."""
-        return self.wal.end - self.trimmed_position
+        return self.wal.used_bytes + size_bytes <= self.wal.bytes_max
 
     @property
     def needs_upload(self) -> bool:
         """Whether somebody waits for what only an upload frees: memory, or room in the WAL."""
-        wal_is_filling = self.wal_used_bytes * 2 > self.wal_bytes_max
+        wal_is_filling = self.wal.used_bytes * 2 > self.wal.bytes_max
         cache_is_filling = self.cache.unreleased_bytes * 2 > self.cache.bytes_max
         is_waited_for = bool(self._waiting_for_room) and self._inflight_bytes == 0
         return cache_is_filling or wal_is_filling or is_waited_for or self.wal.full is not None

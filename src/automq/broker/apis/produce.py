@@ -84,7 +84,7 @@ def must_wait(call: Call[ProduceRequest]) -> bool:
     """Back-pressure: offer this request again when there is room, or when a partition is open."""
     broker, resume = call.broker, call.slot.connection.resume
     frame_bytes, engine = call.slot.frame_bytes, broker.engine
-    if frame_bytes <= engine.wal_bytes_max and not engine.has_room(frame_bytes):
+    if frame_bytes <= engine.wal.bytes_max and not engine.has_room(frame_bytes):
         broker.engine.when_there_is_room(resume)
         return True
     if not broker.partitions.opening:
@@ -132,7 +132,7 @@ def start(
 
 def check_size(call: Call[ProduceRequest]) -> None:
     """Raises RecordListTooLarge for a request that no WAL of this size can ever take."""
-    bytes_max = call.broker.engine.wal_bytes_max
+    bytes_max = call.broker.engine.wal.bytes_max
     if call.slot.frame_bytes > bytes_max:
         raise errors.RecordListTooLarge(
             f"a request of {call.slot.frame_bytes} bytes; the write-ahead log takes {bytes_max} "

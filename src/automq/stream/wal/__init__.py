@@ -1,7 +1,7 @@
 """The write-ahead log: what makes an append durable before it is acknowledged.
 
-`open_wal(uri, ...)` gives a `Wal` to append to, `recover_wal(uri, ...)` hands out what an earlier
-one holds, `wal_home(uri)` also lists and removes. `FileWals` keeps them in segment files, written
+`wal_home(uri)` is a place of WALs: it opens one to append to, hands out what an earlier one holds,
+lists and removes. `FileWals` keeps them in segment files, written
 by a native thread (its front page, the crate `automq-wal`, specifies every byte); `SimulatedDisk`
 is its twin in memory, which survives the crash of a simulated node and loses what was not synced.
 
@@ -39,8 +39,16 @@ from automq._native import (
 )
 from automq.stream.wal.file import FileWal, FileWals
 from automq.stream.wal.simulated import SimulatedDisk, SimulatedWal
-from automq.stream.wal.uri import open_wal, recover_wal, wal_home
-from automq.stream.wal.wal import Wal, WalHome, WalOptions, WalRecovery, WalStats
+from automq.stream.wal.uri import wal_home
+from automq.stream.wal.wal import (
+    Wal,
+    WalHome,
+    WalOptions,
+    WalOwner,
+    WalRecovery,
+    WalStats,
+    WalTaker,
+)
 
 SYNC_BOUNDS_US: tuple[int, ...] = tuple(WAL_SYNC_BOUNDS_US)
 """Upper bounds of `WalStats.sync_counts`, in microseconds."""
@@ -65,15 +73,15 @@ __all__ = [
     "WalLocked",
     "WalMissing",
     "WalOptions",
+    "WalOwner",
     "WalQueueFull",
     "WalRecord",
     "WalRecovery",
     "WalSpaceFull",
     "WalStats",
+    "WalTaker",
     "WalTooLarge",
     "WalUnsupported",
     "WalUsed",
-    "open_wal",
-    "recover_wal",
     "wal_home",
 ]

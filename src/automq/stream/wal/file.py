@@ -14,11 +14,11 @@ from automq._native import (
     WalFull,
     WalReader,
     WalRecord,
-    wal_cluster,
     wal_ids,
+    wal_owner,
     wal_remove,
 )
-from automq.stream.wal.wal import MIB, WalOptions, WalStats
+from automq.stream.wal.wal import MIB, WalOptions, WalOwner, WalStats, WalTaker
 
 RECOVERY_CHUNK_BYTES = 4 * MIB
 
@@ -46,6 +46,9 @@ class FileWal:
         )
         self._wal_id = wal_id
         self._durable = 0
+        self._trimmed = 0
+        # Not for records: the segments being begun and ended.
+        self._bytes_max = options.capacity_bytes - 2 * options.segment_bytes
         self._ended = asyncio.Event()
         self._on_durable: Callable[[int], None] | None = None
         self._on_failure: Callable[[WalFailure], None] | None = None
@@ -66,6 +69,14 @@ class FileWal:
     @property
     def end(self) -> int:
         return self._files.end
+
+    @property
+    def used_bytes(self) -> int:
+        return self._files.end - self._trimmed
+
+    @property
+    def bytes_max(self) -> int:
+        return self._bytes_max
 
     @property
     def failure(self) -> WalFailure | None:
@@ -97,6 +108,7 @@ class FileWal:
 
     def trim(self, position: int) -> None:
         self._files.trim(position)
+        self._trimmed = max(self._trimmed, position)
 
     async def close(self, *, clean: bool) -> None:
         self._files.begin_close(clean)
@@ -172,22 +184,37 @@ class FileRecovery:
 class FileWals:
     """The WALs in the sub-directories of one directory."""
 
+    is_shared = False
+
     def __init__(self, root: Path) -> None:
         self.root = root
 
-    def open(self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions) -> FileWal:
+    async def open(
+        self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
+    ) -> FileWal:
         return FileWal(
             self.root, wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options
         )
 
-    def recover(self, *, wal_id: int, start: int, cluster_id: bytes | None = None) -> FileRecovery:
+    def recover(
+        self,
+        *,
+        wal_id: int,
+        start: int,
+        cluster_id: bytes | None = None,
+        taker: WalTaker | None = None,
+    ) -> FileRecovery:
         return FileRecovery(self.root, wal_id=wal_id, start=start, cluster_id=cluster_id)
 
-    def cluster_of(self, wal_id: int) -> bytes | None:
-        return wal_cluster(self.root, wal_id)
+    async def holds(self, wal_id: int) -> bool:
+        return wal_id in wal_ids(self.root)
 
-    def remove(self, wal_id: int) -> bool:
+    async def owner_of(self, wal_id: int) -> WalOwner | None:
+        known = wal_owner(self.root, wal_id)
+        return None if known is None else WalOwner(*known)
+
+    async def remove(self, wal_id: int) -> bool:
         return wal_remove(self.root, wal_id)
 
-    def wal_ids(self) -> list[int]:
+    async def wal_ids(self) -> list[int]:
         return wal_ids(self.root)

@@ -27,7 +27,7 @@ from automq._native import (
     WalTooLarge,
     WalUsed,
 )
-from automq.stream.wal.wal import WalOptions, WalStats
+from automq.stream.wal.wal import WalOptions, WalOwner, WalStats, WalTaker
 
 RECORD_HEADER_BYTES = 64
 FULL_RETRY_S = 0.02
@@ -50,7 +50,7 @@ class _Platter:
 
     entries: list[_Entry] = field(default_factory=list)
     start: int = 0
-    cluster_id: bytes = b""
+    written_by: WalOwner | None = None
     used: bool = False
     clean: bool = False
     owner: "SimulatedWal | None" = None
@@ -64,6 +64,8 @@ class _Platter:
 class SimulatedDisk:
     """A home of WALs in memory. Survives the nodes; every draw comes from `chance`."""
 
+    is_shared = False
+
     def __init__(
         self, chance: random.Random, *, sync_ms_min: float = 0.2, sync_ms_max: float = 5.0
     ) -> None:
@@ -76,7 +78,7 @@ class SimulatedDisk:
         """The next sync fails, and its WAL with it."""
         self._platters: dict[int, _Platter] = {}
 
-    def open(
+    async def open(
         self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
     ) -> "SimulatedWal":
         if wal_id < 0:
@@ -86,24 +88,37 @@ class SimulatedDisk:
         if platter.used:
             raise WalUsed(f"simulated WAL {wal_id} was used before, take a new id")
         wal = SimulatedWal(self, platter, wal_id=wal_id, options=options)
-        platter.owner, platter.cluster_id = wal, cluster_id
+        platter.owner, platter.written_by = wal, WalOwner(cluster_id, node_id)
         return wal
 
     def recover(
-        self, *, wal_id: int, start: int, cluster_id: bytes | None = None
+        self,
+        *,
+        wal_id: int,
+        start: int,
+        cluster_id: bytes | None = None,
+        taker: WalTaker | None = None,
     ) -> "SimulatedRecovery":
         return SimulatedRecovery(self, wal_id=wal_id, start=start)
 
-    def cluster_of(self, wal_id: int) -> bytes | None:
-        platter = self._platters.get(wal_id)
-        return platter.cluster_id if platter is not None and platter.used else None
+    async def holds(self, wal_id: int) -> bool:
+        return wal_id in self._platters
 
-    def remove(self, wal_id: int) -> bool:
+    async def owner_of(self, wal_id: int) -> WalOwner | None:
+        platter = self._platters.get(wal_id)
+        return platter.written_by if platter is not None and platter.used else None
+
+    async def remove(self, wal_id: int) -> bool:
         if wal_id in self._platters:
             self._check_free(wal_id, self._platters[wal_id])
         return self._platters.pop(wal_id, None) is not None
 
-    def wal_ids(self) -> list[int]:
+    async def wal_ids(self) -> list[int]:
+        return self.ids
+
+    @property
+    def ids(self) -> list[int]:
+        """The ids of the WALs that are there, ascending."""
         return sorted(self._platters)
 
     def crash(self, wal_id: int) -> None:
@@ -178,6 +193,14 @@ class SimulatedWal:
     @property
     def end(self) -> int:
         return self._end
+
+    @property
+    def used_bytes(self) -> int:
+        return self._end - self._trimmed
+
+    @property
+    def bytes_max(self) -> int:
+        return self._options.capacity_bytes - 2 * self._options.segment_bytes
 
     @property
     def failure(self) -> WalFailure | None:
@@ -273,7 +296,7 @@ class SimulatedWal:
             raise WalQueueFull(f"{inflight_bytes} bytes wait for the WAL's disk")
         if size > options.capacity_bytes:
             raise WalTooLarge(f"a record of {size} bytes, of {options.capacity_bytes} in all")
-        used_bytes = self._end - self._trimmed
+        used_bytes = self.used_bytes
         if used_bytes + size > options.capacity_bytes:
             raise WalSpaceFull(f"WAL full: it has {used_bytes} of {options.capacity_bytes} bytes")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from automq.stream.wal.file import FileWals
-from automq.stream.wal.wal import Wal, WalHome, WalOptions, WalRecovery
+from automq.stream.wal.wal import WalHome
 
 
 def wal_home(uri: str) -> WalHome:
@@ -26,16 +26,3 @@ def wal_home(uri: str) -> WalHome:
     if not rest:
         raise ValueError(f"WAL URI {uri!r}: names no directory; write file://<directory>")
     return FileWals(Path(unquote(rest)))
-
-
-def open_wal(uri: str, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions) -> Wal:
-    """A new WAL at `uri`. Errors: those of `wal_home` and `WalHome.open`."""
-    home = wal_home(uri)
-    return home.open(wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options)
-
-
-def recover_wal(
-    uri: str, *, wal_id: int, start: int, cluster_id: bytes | None = None
-) -> WalRecovery:
-    """The records of a WAL at `uri`. Errors: those of `wal_home` and `WalHome.recover`."""
-    return wal_home(uri).recover(wal_id=wal_id, start=start, cluster_id=cluster_id)

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from automq._native import Buf, WalEnd, WalFailure, WalFull, WalRecord
 
@@ -47,10 +47,25 @@ class WalStats:
     segments_recycled: int
 
 
+class WalOwner(NamedTuple):
+    """Whose a WAL is, as its own bytes say."""
+
+    cluster_id: bytes
+    node_id: int
+
+
+class WalTaker(NamedTuple):
+    """Who reads a WAL to the end and closes it: a node, at the epoch at which the log knows it."""
+
+    node_id: int
+    node_epoch: int
+
+
 class Wal(Protocol):
     """A write-ahead log, written by one incarnation of one node.
 
-    A position counts the bytes of the log; `durable` only grows, and only past what is synced.
+    A position grows with every record, by how much is the kind's affair; only a WAL's own positions
+    compare. `durable` only grows, and only past what is synced.
     """
 
     @property
@@ -64,6 +79,16 @@ class Wal(Protocol):
     @property
     def end(self) -> int:
         """Where the next record will begin."""
+        ...
+
+    @property
+    def used_bytes(self) -> int:
+        """What is appended and was not let go by `trim`."""
+        ...
+
+    @property
+    def bytes_max(self) -> int:
+        """What `used_bytes` may grow to, with something left for what a kind wastes."""
         ...
 
     @property
@@ -141,24 +166,46 @@ class WalRecovery(Protocol):
 
 
 class WalHome(Protocol):
-    """A place where WALs live, each under its id."""
+    """A place where WALs live, each under its id. Any call may raise OSError or StoreError."""
 
-    def open(self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions) -> Wal:
-        """A new WAL. Raises WalUsed if the id was used before, WalLocked, ValueError, OSError."""
+    @property
+    def is_shared(self) -> bool:
+        """Whether several nodes keep their WALs here."""
         ...
 
-    def recover(self, *, wal_id: int, start: int, cluster_id: bytes | None = None) -> WalRecovery:
-        """What WAL `wal_id` holds from the stored position `start` on. Holds its lock."""
+    async def open(
+        self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
+    ) -> Wal:
+        """A new WAL. Raises WalUsed if the id was used before, WalLocked, ValueError."""
         ...
 
-    def cluster_of(self, wal_id: int) -> bytes | None:
-        """The cluster whose node wrote it; None where nothing readable says so. Raises OSError."""
+    def recover(
+        self,
+        *,
+        wal_id: int,
+        start: int,
+        cluster_id: bytes | None = None,
+        taker: WalTaker | None = None,
+    ) -> WalRecovery:
+        """What WAL `wal_id` holds from the stored position `start` on, once nobody can add to it.
+
+        The caller has stored that the owner is fenced, and itself as the taker. A `cluster_id`
+        is compared with what the WAL says.
+        """
         ...
 
-    def remove(self, wal_id: int) -> bool:
+    async def holds(self, wal_id: int) -> bool:
+        """Whether this WAL is here, or what is left of it."""
+        ...
+
+    async def owner_of(self, wal_id: int) -> WalOwner | None:
+        """Who wrote it; None where nothing readable says so."""
+        ...
+
+    async def remove(self, wal_id: int) -> bool:
         """Deletes a WAL whose content is stored elsewhere, and that fact too; False if absent."""
         ...
 
-    def wal_ids(self) -> list[int]:
+    async def wal_ids(self) -> list[int]:
         """The ids of the WALs that are there, ascending."""
         ...
