@@ -7,9 +7,10 @@ or killed between any two callbacks, without a word to its code.
 import asyncio
 import inspect
 import random
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine
 from contextvars import Context, ContextVar, copy_context
 from enum import Enum
+from heapq import heappop, heappush
 from typing import Any, TypeVar
 
 R = TypeVar("R")
@@ -17,7 +18,7 @@ R = TypeVar("R")
 CLOCK_RESOLUTION_S = 1e-6
 EXECUTOR_S_MAX = 0.005
 SWEEP_TASKS_EVERY = 2_000
-TURNS_MAX = 50_000
+CALLS_MAX = 50_000
 
 
 class Deadlock(AssertionError):
@@ -38,7 +39,7 @@ class Process:
         self.state = ProcessState.RUNNING
         self.context = copy_context()
         self.context.run(_PROCESS.set, self)
-        self.held: list[asyncio.Handle] = []
+        self.held: list[Call] = []
 
     def __repr__(self) -> str:
         return f"<{self.name} {self.state.value}>"
@@ -62,84 +63,46 @@ class SimTask(asyncio.Task[Any]):
         return self.number
 
 
-class _Ready:
-    """The callbacks that may run now. Any may be next, but those of one object keep their order.
+class Call:
+    """One callback to be run, in its context; a handle as asyncio hands it out."""
 
-    That much asyncio promises, and transports and protocols rely on it.
-    """
+    __slots__ = ("args", "callback", "context", "is_cancelled", "when_s")
 
-    def __init__(self, chance: random.Random, nothing: asyncio.Handle) -> None:
-        self._chance = chance
-        self._nothing = nothing
-        self._handles: list[asyncio.Handle] = []
-        self.is_closed = False
+    def __init__(
+        self, callback: Callable[..., object], args: Any, context: Context | None, when_s: float
+    ) -> None:
+        self.callback = callback
+        self.args = args
+        self.context = copy_context() if context is None else context
+        self.is_cancelled = False
+        self.when_s = when_s
 
-    def __len__(self) -> int:
-        return len(self._handles)
+    def cancel(self) -> None:
+        self.is_cancelled = True
 
-    def __iter__(self) -> Iterator[asyncio.Handle]:
-        return iter(self._handles)
+    def cancelled(self) -> bool:
+        return self.is_cancelled
 
-    def append(self, handle: asyncio.Handle) -> None:
-        if not self.is_closed:
-            self._handles.append(handle)
-
-    def clear(self) -> None:
-        self._handles.clear()
-
-    def popleft(self) -> asyncio.Handle:
-        """The next callback; one that does nothing in place of a paused or dead process's."""
-        handles = self._handles
-        at = 0
-        if len(handles) > 1:
-            at = int(self._chance.random() * len(handles))
-            owner = _owner(handles[at])
-            if owner is not None:
-                at = next(i for i, it in enumerate(handles) if _owner(it) is owner)
-        handle = handles.pop(at)
-        process = handle._context.get(_PROCESS)  # type: ignore[attr-defined]
-        if process is None or process.state is ProcessState.RUNNING:
-            return handle
-        if process.state is ProcessState.PAUSED:
-            process.held.append(handle)
-        return self._nothing
-
-
-def _owner(handle: asyncio.Handle) -> object | None:
-    return getattr(handle._callback, "__self__", None)  # type: ignore[attr-defined]
-
-
-class _Jump:
-    """Instead of waiting, moves the time by as much as there was to wait."""
-
-    def __init__(self) -> None:
-        self.now_s = 0.0
-        self._turns = 0
-
-    def select(self, timeout: float | None = None) -> list[Any]:
-        if timeout is None:
-            raise Deadlock("everyone waits and no timer is set")
-        self._turns = 0 if timeout > 0 else self._turns + 1
-        if self._turns > TURNS_MAX:
-            raise Deadlock(f"time has stood still for {TURNS_MAX} turns of the loop")
-        self.now_s += timeout
-        return []
-
-    def close(self) -> None:
-        pass
+    def when(self) -> float:
+        return self.when_s
 
 
 class SimLoop(asyncio.BaseEventLoop):
-    """Time passes only when nothing can run."""
+    """Time passes only when nothing can run.
+
+    Any callback that may run can be the next, but those of one object keep their order: that much
+    asyncio promises, and transports and protocols rely on it. Most of a seed is spent here, so it
+    does without what asyncio's own loop has for selectors, signals, threads and debugging.
+    """
 
     def __init__(self, chance: random.Random) -> None:
         super().__init__()
         self._chance = chance
-        self._clock_resolution = CLOCK_RESOLUTION_S
-        self._selector = _Jump()
-        nothing = asyncio.Handle(lambda: None, (), self)
-        nothing.cancel()
-        self._ready = _Ready(chance, nothing)
+        self._now_s = 0.0
+        self._calls: list[Call] = []
+        self._timers: list[tuple[float, int, Call]] = []
+        self._timer_count = 0
+        self._is_buried = False
         self._tasks: list[SimTask] = []
         self._task_count = 0
         self.world = copy_context()
@@ -150,12 +113,88 @@ class SimLoop(asyncio.BaseEventLoop):
         self.set_exception_handler(self._note_trouble)
 
     def time(self) -> float:
-        return self._selector.now_s
+        return self._now_s
+
+    # -- callbacks and timers
+
+    def call_soon(  # type: ignore[override]
+        self, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> Call:
+        call = Call(callback, args, context, self._now_s)
+        if not self._is_buried:
+            self._calls.append(call)
+        return call
+
+    def call_later(  # type: ignore[override]
+        self,
+        delay: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Call:
+        return self._set_timer(self._now_s + delay, Call(callback, args, context, 0))
+
+    def call_at(  # type: ignore[override]
+        self,
+        when: float,
+        callback: Callable[..., object],
+        *args: Any,
+        context: Context | None = None,
+    ) -> Call:
+        return self._set_timer(when, Call(callback, args, context, 0))
+
+    def _set_timer(self, when_s: float, call: Call) -> Call:
+        call.when_s = when_s
+        self._timer_count += 1
+        heappush(self._timers, (when_s, self._timer_count, call))
+        return call
+
+    def _run_once(self) -> None:
+        """All turns until `stop`. Raises Deadlock."""
+        calls = self._calls
+        still = 0
+        while not self._stopping:  # type: ignore[attr-defined]
+            if not calls:
+                self._jump()
+                still = 0
+                continue
+            call = calls.pop() if len(calls) == 1 else self._draw(calls)
+            process = call.context.get(_PROCESS)
+            if call.is_cancelled:
+                pass
+            elif process is None or process.state is ProcessState.RUNNING:
+                try:
+                    call.context.run(call.callback, *call.args)
+                except Exception as error:
+                    self._note_trouble(self, {"message": f"{call.callback!r}", "exception": error})
+            elif process.state is ProcessState.PAUSED:
+                process.held.append(call)
+            still += 1
+            if still > CALLS_MAX:
+                raise Deadlock(f"time has stood still for {CALLS_MAX} callbacks")
+
+    def _draw(self, calls: list[Call]) -> Call:
+        at = int(self._chance.random() * len(calls))
+        owner = getattr(calls[at].callback, "__self__", None)
+        if owner is not None:
+            for first in range(at):
+                if getattr(calls[first].callback, "__self__", None) is owner:
+                    return calls.pop(first)
+        return calls.pop(at)
+
+    def _jump(self) -> None:
+        """Instead of waiting, move the time to the next timer. Raises Deadlock."""
+        timers = self._timers
+        while timers and timers[0][2].is_cancelled:
+            heappop(timers)
+        if not timers:
+            raise Deadlock("everyone waits and no timer is set")
+        self._now_s = max(self._now_s, timers[0][0])
+        due_s = self._now_s + CLOCK_RESOLUTION_S
+        while timers and timers[0][0] < due_s:
+            self._calls.append(heappop(timers)[2])
 
     # -- what BaseEventLoop leaves to those who have a selector
-
-    def _process_events(self, event_list: object) -> None:
-        pass
 
     def _write_to_self(self) -> None:
         pass
@@ -219,8 +258,7 @@ class SimLoop(asyncio.BaseEventLoop):
         if process.state is ProcessState.PAUSED:
             process.state = ProcessState.RUNNING
             held, process.held = process.held, []
-            for handle in held:
-                self._ready.append(handle)
+            self._calls += held
 
     def kill(self, process: Process) -> None:
         """Nothing of it ever runs again, no clean-up either."""
@@ -229,8 +267,9 @@ class SimLoop(asyncio.BaseEventLoop):
 
     def bury(self) -> None:
         """After the run: let go of the tasks that never ended, whatever they try to do then."""
-        self._ready.is_closed = True
-        self._ready.clear()
+        self._is_buried = True
+        self._calls.clear()
+        self._timers.clear()
         for task in self._tasks:
             if not task.done():
                 task._log_destroy_pending = False  # type: ignore[attr-defined]

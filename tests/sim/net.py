@@ -10,7 +10,7 @@ from typing import Any
 from automq.broker.connection import Connection
 from automq.broker.listener import Acceptor
 from automq.config.listeners import Listener
-from sim.loop import Process, SimLoop
+from sim.loop import Call, Process, SimLoop
 from sim.trace import Trace
 
 WRITE_HIGH_BYTES = 64 * 1024
@@ -47,7 +47,7 @@ class Direction:
         self._context = context
         self._receive = receive
         self._on_drained = on_drained
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Call | None = None
         self.buffer = bytearray()
         self.is_held = False
         self.is_cut = False

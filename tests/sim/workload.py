@@ -33,7 +33,7 @@ from sim.truth import PartitionTruth, Truth, Value, encode_value
 
 IN_FLIGHT_MAX = 5
 BYTES_MAX = 1 << 20
-ENOUGH_RECORDS = 2_000
+ENOUGH_RECORDS = 800
 PRODUCE_VERSIONS = (3, 7, 9, 12)
 OUT_OF_SEQUENCE = (
     errors.OutOfOrderSequenceNumber.code,
