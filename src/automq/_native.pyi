@@ -237,6 +237,28 @@ class ObjectWriter:
     def finish(self) -> BuiltObject | None:
         """The object; None when nothing was added."""
 
+class ObjectMerge:
+    """Joins ranges of many objects, stream by stream, into one new object.
+
+    `parts` are rows of stream, object, start, end, bytes, max timestamp (the last two are ignored),
+    by stream, then by offset. For each source: read `spans`, give them to `take`; then `finish`.
+    Call it off the event loop: what is read is checked and joined without the GIL.
+    """
+
+    def __init__(self, parts: Columns, *, object_id: int, cluster_id: bytes) -> None: ...
+    def spans(self, index: ObjectIndex) -> list[tuple[int, int]]:
+        """Which bytes `[start, end)` of the object of `index` are to be read, in order.
+
+        At most 4 MiB each, unless a block is larger. Raises DamagedObject if it does not hold what
+        the parts name.
+        """
+
+    def take(self, index: ObjectIndex, data: Sequence[Buf]) -> None:
+        """Takes what was read at `spans(index)`; checks every block. Raises DamagedObject."""
+
+    def finish(self) -> BuiltObject:
+        """The object. A stream's digest is those of its parts, one after another. Once."""
+
 def parse_footer(
     tail: Buf, object_bytes: int, *, object_id: int | None = None, cluster_id: bytes | None = None
 ) -> ObjectFooter:

@@ -6,6 +6,7 @@ mod block_cache;
 mod buf;
 mod codec;
 mod log;
+mod merge;
 mod object;
 mod tables;
 mod wal;
@@ -20,6 +21,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     codec::add_to(m)?;
     log::add_to(m)?;
     object::add_to(m)?;
+    merge::add_to(m)?;
     block_cache::add_to(m)?;
     tables::add_to(m)?;
     wal::add_to(m)

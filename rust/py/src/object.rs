@@ -40,12 +40,12 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add_function(wrap_pyfunction!(inspect_object, m)?)
 }
 
-fn damaged(damage: Damage) -> PyErr {
+pub fn damaged(damage: Damage) -> PyErr {
     DamagedObject::new_err((damage.why, damage.position))
 }
 
 /// What a writer refuses is a mistake of ours.
-fn mistake(error: impl std::fmt::Display) -> PyErr {
+pub fn mistake(error: impl std::fmt::Display) -> PyErr {
     PyAssertionError::new_err(error.to_string())
 }
 
@@ -55,7 +55,7 @@ fn rows(ranges: &[object::Range]) -> Vec<RangeRow> {
     ranges.iter().map(row).collect()
 }
 
-fn cluster(id: Vec<u8>) -> PyResult<object::ClusterId> {
+pub fn cluster(id: Vec<u8>) -> PyResult<object::ClusterId> {
     let refused = |id: Vec<u8>| {
         PyValueError::new_err(format!("a cluster id of {} bytes, it has 16", id.len()))
     };
@@ -79,8 +79,8 @@ fn build_object(
 }
 
 #[pyclass(frozen, name = "BuiltObject", module = "automq._native")]
-struct PyBuiltObject {
-    built: BuiltObject,
+pub struct PyBuiltObject {
+    pub built: BuiltObject,
 }
 
 #[pymethods]

@@ -1,6 +1,6 @@
 //! Binding of `automq-tables`.
 
-mod columns;
+pub mod columns;
 mod partitions;
 
 use std::collections::BTreeMap;

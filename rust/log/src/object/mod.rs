@@ -39,9 +39,12 @@ mod build;
 mod footer;
 mod index;
 mod inspect;
+mod merge;
 mod varint;
 mod writer;
 
+#[cfg(test)]
+mod merge_tests;
 #[cfg(test)]
 mod tests;
 
@@ -52,6 +55,7 @@ pub use build::build_object;
 pub use footer::{FOOTER_BYTES, Footer, parse_footer};
 pub use index::ObjectIndex;
 pub use inspect::{Part, inspect};
+pub use merge::{MergeError, MergePart, ObjectMerge, Span};
 pub use writer::{BLOCK_BYTES, BuiltObject, ObjectWriter, Range, WriteError};
 
 /// The version that is written; no other is known yet.

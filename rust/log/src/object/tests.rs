@@ -167,7 +167,7 @@ fn merged_runs_join_their_digests_and_keep_gaps() {
     let offsets: Vec<_> = decode_digest(&content).unwrap().iter().map(|e| e.base_offset).collect();
     assert_eq!(offsets, [0, 11]);
     let block = index.find(1, 3, 1)[0];
-    assert_eq!((block.start, block.end), (0, 10));
+    assert_eq!((block.start, block.end), (0, 12));
     let read = cut(&Bytes::from(batches_of(&data, &[block])), 3, 10, 1000, false).unwrap();
     assert_eq!((read.base_offset, read.next_offset, read.size_bytes), (7, 9, 80));
 }

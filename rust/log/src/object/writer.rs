@@ -81,6 +81,8 @@ pub struct ObjectWriter {
     digests: Vec<(i64, Bytes)>,
     digest: Digest,
     block: Block,
+    /// Where the last run ended: the end of the open block, if there is one.
+    run_end: i64,
     is_broken: bool,
 }
 
@@ -111,6 +113,7 @@ impl ObjectWriter {
             digests: Vec::new(),
             digest: Digest::new(),
             block: Block::default(),
+            run_end: 0,
             is_broken: false,
         }
     }
@@ -121,6 +124,7 @@ impl ObjectWriter {
     }
 
     /// Adds `[start, end)` of a stream: behind the runs added before, of this stream or a lower one.
+    /// A run that goes on where the one before ended goes on in its block as well.
     ///
     /// The digest is taken from the batches, unless one is given: batches that were left out by log
     /// compaction still count for producers. After an error the writer is of no use.
@@ -160,7 +164,7 @@ impl ObjectWriter {
             let why = format!("no batches for [{start}, {end})");
             return Err(WriteError::OutOfOrder { stream, why });
         }
-        self.end_block(end);
+        self.run_end = end;
         Ok(())
     }
 
@@ -173,9 +177,8 @@ impl ObjectWriter {
         if let Some(last) = last.filter(|last| *last > stream) {
             return refuse(format!("comes behind stream {last}"));
         }
-        let before = self.blocks.last().map_or(0, |block| block.end);
-        if last == Some(stream) && start < before {
-            return refuse(format!("[{start}, {end}) comes behind offset {before}"));
+        if last == Some(stream) && start < self.run_end {
+            return refuse(format!("[{start}, {end}) comes behind offset {}", self.run_end));
         }
         if last != Some(stream) {
             self.end_stream();
@@ -185,8 +188,13 @@ impl ObjectWriter {
                 digest_position: 0,
                 digest_bytes: 0,
             });
+        } else if start > self.run_end {
+            self.end_open_block();
         }
-        (self.block.start, self.block.next) = (start, start);
+        if self.block.payload_bytes == 0 {
+            self.block.start = start;
+        }
+        self.block.next = start;
         Ok(())
     }
 
@@ -246,7 +254,14 @@ impl ObjectWriter {
         block.pieces.into_iter().for_each(|piece| self.body.push(piece));
     }
 
+    fn end_open_block(&mut self) {
+        if self.block.payload_bytes > 0 {
+            self.end_block(self.run_end);
+        }
+    }
+
     fn end_stream(&mut self) {
+        self.end_open_block();
         let digest = std::mem::take(&mut self.digest);
         if let Some(entry) = self.streams.last_mut()
             && !digest.is_empty()
