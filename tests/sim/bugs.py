@@ -7,12 +7,14 @@ answer taken for a verdict. The table in `docs/internals/proof.md` says after ho
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from automq._native import DamagedObject, WalRecord
+from automq._native import Columns, DamagedObject, WalRecord
 from automq.broker.apis import fetch
 from automq.broker.partitions import Partitions
+from automq.controller.local import LocalController
 from automq.coordinator.shard import Shard
 from automq.metadata.decision import Decision
 from automq.metadata.register import ObjectStoreRegister, Unsettled
@@ -22,7 +24,11 @@ from automq.objectstore.store import Pieces
 from automq.partition import Partition, remembering
 from automq.partition.producers import ProducerStates
 from automq.protocol import errors
+from automq.stream.client import FoundRange, Merge, ObjectReplacement, ReplaceVerdict
+from automq.stream.compactor import Compactor
 from automq.stream.engine import MissingData, Stream, StreamEngine
+from automq.stream.keys import data_key
+from automq.stream.reader import ObjectReader
 from automq.stream.recovery import WalRecovery
 from automq.stream.uploader import Uploader
 from automq.stream.wal import WalFailed
@@ -244,9 +250,6 @@ def reads_on_where_an_object_is_missing() -> Iterator[None]:
 
 @bug
 def deletes_objects_that_are_still_read() -> Iterator[None]:
-    from automq.controller.local import LocalController
-    from automq.stream.keys import data_key
-
     real = LocalController._sweep_once
 
     async def sweep_once(self: LocalController, grace_ms: int, doomed: dict[int, float]) -> None:
@@ -321,4 +324,79 @@ def never_lets_go_of_a_wal_full_of_deleted_records() -> Iterator[None]:
 @bug
 def lets_the_start_of_a_partition_go_back() -> Iterator[None]:
     with patch.object(remembering, "max", lambda wanted, _: wanted, create=True):
+        yield
+
+
+# -- merging objects
+
+
+@bug
+def deletes_what_was_merged_before_the_replace_is_stored() -> Iterator[None]:
+    real = Compactor._merge
+
+    async def merge(self: Compactor, merge: Merge) -> None:
+        send = self._client.replace_extents
+
+        async def delete_first(replacement: ObjectReplacement) -> Sequence[ReplaceVerdict]:
+            keys = [data_key(self._cluster_id, source.object_id) for source in merge.sources]
+            await self._store.delete_many(keys)
+            return await send(replacement)
+
+        with patch.object(self._client, "replace_extents", delete_first):
+            await real(self, merge)
+
+    with patch.object(Compactor, "_merge", merge):
+        yield
+
+
+@bug
+def takes_out_a_range_that_was_not_merged() -> Iterator[None]:
+    """A stream's last range is named, and covered on paper, but its batches are not there."""
+    real = Compactor._merge
+
+    def is_last(rows: list[list[int]], row: int) -> bool:
+        streams = rows[0]
+        before = row > 0 and streams[row - 1] == streams[row]
+        return before and (row + 1 == len(streams) or streams[row + 1] != streams[row])
+
+    async def merge(self: Compactor, merge: Merge) -> None:
+        send = self._client.replace_extents
+        rows = merge.parts.columns()
+        kept = [row for row in range(len(rows[0])) if not is_last(rows, row)]
+        fewer = Columns(*([column[row] for row in kept] for column in rows))
+        ends = dict(zip(rows[0], rows[3], strict=True))
+
+        async def named_all(replacement: ObjectReplacement) -> Sequence[ReplaceVerdict]:
+            added = replacement.added.columns()
+            added[3] = [ends[stream] for stream in added[0]]
+            named = replace(replacement, removed=Columns(*rows[:4]), added=Columns(*added))
+            return await send(named)
+
+        with patch.object(self._client, "replace_extents", named_all):
+            await real(self, replace(merge, parts=fewer))
+
+    with patch.object(Compactor, "_merge", merge):
+        yield
+
+
+@bug
+def forgets_the_producers_of_what_was_merged() -> Iterator[None]:
+    """As if objects that were made of others had no digests."""
+    real_replace, real_digest = LocalController.replace_extents, ObjectReader.digest
+    merged: set[int] = set()
+
+    async def replace_extents(
+        self: LocalController, replacement: ObjectReplacement
+    ) -> Sequence[ReplaceVerdict]:
+        merged.add(replacement.object_id)
+        return await real_replace(self, replacement)
+
+    async def digest(self: ObjectReader, found: FoundRange, stream_id: int) -> Any:
+        known = await real_digest(self, found, stream_id)
+        return None if found.object_id in merged else known
+
+    with (
+        patch.object(LocalController, "replace_extents", replace_extents),
+        patch.object(ObjectReader, "digest", digest),
+    ):
         yield

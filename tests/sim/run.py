@@ -354,9 +354,15 @@ def play(
     started = time.monotonic()
     run = Run(seed, tell=tell, without=without)
     chunk_entries = run.chance.choice([4, 16, 4096])
+    merging = random.Random(f"{seed} merging")
     with (
         _listening(run) as watch,
         patch("automq.node.metadata.CHUNK_ENTRIES", chunk_entries),
+        patch("automq.node.parts.UPLOADS_MAX", merging.choice([2, 4, 32])),
+        patch("automq.node.parts.FAN_IN", merging.choice([2, 4])),
+        patch("automq.node.parts.DEAD_BYTES_MIN", merging.choice([1 << 10, 1 << 20])),
+        patch("automq.stream.compactor.ASK_EVERY_MS", merging.choice([100, 2_000])),
+        patch("automq.stream.compactor.LEFT_OUT_MS", 10_000),
         patch("automq.node.run.settle_memory"),
     ):
         try:

@@ -38,6 +38,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     block_cache_bytes: int
     request_bytes: int
     upload_bytes: int
+    compaction_bytes: int
     batch_bytes_max: int
 
 
@@ -200,11 +201,15 @@ def budgets_of(values: Mapping[str, Value], memory_bytes: int) -> Budgets:
     block_cache = values[keys.automq.BLOCK_CACHE_BYTES.name]
     if block_cache is None:
         block_cache = max(1 * mib, min(128 * mib, memory_bytes // 16))
+    compaction = values[keys.automq.OBJECT_COMPACTION_MEMORY_BYTES.name]
+    if compaction is None:
+        compaction = max(16 * mib, min(128 * mib, memory_bytes // 16))
     requests = cast(int, values[keys.kafka.QUEUED_MAX_REQUEST_BYTES.name])
     if requests <= 0:
         requests = max(4 * mib, min(256 * mib, memory_bytes // 8))
     assert isinstance(log_cache, int), log_cache
     assert isinstance(block_cache, int), block_cache
+    assert isinstance(compaction, int), compaction
     wal_bytes = cast(int, values[keys.automq.WAL_CAPACITY_BYTES.name])
     upload_bytes = cast(int, values[keys.automq.UPLOAD_BYTES.name])
     return Budgets(
@@ -212,6 +217,7 @@ def budgets_of(values: Mapping[str, Value], memory_bytes: int) -> Budgets:
         block_cache_bytes=block_cache,
         request_bytes=requests,
         upload_bytes=min(upload_bytes, log_cache // 2),
+        compaction_bytes=compaction,
         batch_bytes_max=min(log_cache // 2, wal_bytes // 4),
     )
 
@@ -226,6 +232,7 @@ def derived_values(budgets: Budgets, uris: tuple[str, str, str]) -> dict[str, Va
         keys.automq.UPLOAD_BYTES.name: budgets.upload_bytes,
         keys.automq.LOG_CACHE_BYTES.name: budgets.log_cache_bytes,
         keys.automq.BLOCK_CACHE_BYTES.name: budgets.block_cache_bytes,
+        keys.automq.OBJECT_COMPACTION_MEMORY_BYTES.name: budgets.compaction_bytes,
     }
 
 

@@ -78,6 +78,12 @@ class LocalController:
         except (Deposed, Stopped) as error:
             raise errors.NotController(str(error)) from error
 
+    async def _run_lazy(self, command: Command[R]) -> R:
+        try:
+            return await self._metadata.run_lazy(command)
+        except (Deposed, Stopped) as error:
+            raise errors.NotController(str(error)) from error
+
     async def _run_together(self, commands: Sequence[Command[Any]]) -> list[Any]:
         try:
             return await self._metadata.run_together(commands)
@@ -278,17 +284,15 @@ class LocalController:
                 self._merging[decision.reply.object_id] = streams
             return decision
 
-        return await self._metadata.run_lazy(command)
+        return await self._run_lazy(command)
 
     async def replace_extents(self, replacement: ObjectReplacement) -> Sequence[ReplaceVerdict]:
-        return await self._metadata.run_lazy(
+        return await self._run_lazy(
             lambda image: merging.replace_extents(image, *self.me, replacement)
         )
 
     async def give_up_object(self, object_id: int) -> None:
-        await self._metadata.run_lazy(
-            lambda image: merging.give_up_object(image, self._node_id, object_id)
-        )
+        await self._run_lazy(lambda image: merging.give_up_object(image, self._node_id, object_id))
 
     # -- what goes on by itself
 

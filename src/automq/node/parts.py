@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from automq._native import BlockCache, LogCache
@@ -25,6 +25,8 @@ from automq.node.metadata import control_here
 from automq.node.places import Places
 from automq.node.takeover import Taker, take_over_own
 from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
+from automq.stream.client import MergeLimits, Verdict
+from automq.stream.compactor import CompactionLimits, Compactor
 from automq.stream.engine import StreamEngine
 from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
@@ -37,6 +39,13 @@ log = logging.getLogger(__name__)
 
 READ_AHEAD_BYTES = 8 << 20
 COLD_READS_MAX = 16
+UPLOADS_MAX = 32
+"""So many uploads of a node are merged at a time."""
+FAN_IN = 8
+"""So many small ranges in a row are merged again."""
+MERGED_RANGES_MAX = 20_000
+DEAD_BYTES_MIN = 256 << 20
+"""Fewer dead bytes than these in the whole store are nobody's trouble."""
 MINUTE_MS = 60_000
 
 
@@ -51,6 +60,8 @@ class NodeParts:
     engine: StreamEngine
     uploader: Uploader
     uploading: "asyncio.Task[None]"
+    compactor: Compactor
+    compacting: "asyncio.Task[None]"
     broker: Broker
     acceptor: Acceptor
     store_metrics: Sequence[StoreMetrics]
@@ -84,18 +95,16 @@ async def assemble(
     engine = StreamEngine(wal=wal, options=options, cache=cache, reader=reader)
     background = Background(tasks)
     broker = make_broker(config, world, controller, metadata, engine, background)
-    uploader = Uploader(
-        engine=engine,
-        store=store,
-        client=controller,
-        cluster_id=cluster_id,
-        wal_id=wal.wal_id,
-        clock=world.clock,
-        limits=upload_limits(config),
-        on_committed=broker.committed,
-    )
+    compactor = make_compactor(config, world, store, controller, engine, cluster_id)
+
+    def committed(streams: Sequence[int], verdicts: Sequence[Verdict]) -> None:
+        broker.committed(streams, verdicts)
+        compactor.wake()
+
+    uploader = make_uploader(config, world, store, controller, engine, cluster_id, committed)
     uploading = tasks.create_task(uploader.run(), name="uploader")
     await start_broker(config, controller, metadata, broker, tasks)
+    compacting = tasks.create_task(compactor.run(), name="compactor")
     acceptor = Acceptor(
         limits=socket_limits(config),
         requests=Dispatcher(broker),
@@ -112,6 +121,8 @@ async def assemble(
         engine=engine,
         uploader=uploader,
         uploading=uploading,
+        compactor=compactor,
+        compacting=compacting,
         broker=broker,
         acceptor=acceptor,
         store_metrics=(data_metrics, metadata_metrics),
@@ -152,6 +163,46 @@ def make_reader(
         read_ahead_total_bytes=cache_bytes // 8,
         concurrency_max=COLD_READS_MAX,
         tasks=tasks,
+    )
+
+
+def make_uploader(
+    config: NodeConfig,
+    world: World,
+    store: ObjectStore,
+    controller: LocalController,
+    engine: StreamEngine,
+    cluster_id: bytes,
+    on_committed: Callable[[Sequence[int], Sequence[Verdict]], None],
+) -> Uploader:
+    return Uploader(
+        engine=engine,
+        store=store,
+        client=controller,
+        cluster_id=cluster_id,
+        wal_id=engine.wal.wal_id,
+        clock=world.clock,
+        limits=upload_limits(config),
+        on_committed=on_committed,
+    )
+
+
+def make_compactor(
+    config: NodeConfig,
+    world: World,
+    store: ObjectStore,
+    controller: LocalController,
+    engine: StreamEngine,
+    cluster_id: bytes,
+) -> Compactor:
+    """What merges objects: behind uploads that somebody waits for, and behind readers."""
+    return Compactor(
+        store=store,
+        client=controller,
+        cluster_id=cluster_id,
+        clock=world.clock,
+        limits=compaction_limits(config),
+        is_pressed=lambda: engine.needs_upload or engine.reader.is_waited_for,
     )
 
 
@@ -232,6 +283,20 @@ def upload_limits(config: NodeConfig) -> UploadLimits:
         upload_bytes=config.budgets.upload_bytes,
         interval_ms=config.get(keys.automq.UPLOAD_INTERVAL_MS),
         inflight_max=config.get(keys.automq.UPLOAD_INFLIGHT_MAX),
+    )
+
+
+def compaction_limits(config: NodeConfig) -> CompactionLimits:
+    """A new object takes half of the memory; one source, or small batches, may take the other."""
+    return CompactionLimits(
+        merge=MergeLimits(
+            objects_max=UPLOADS_MAX,
+            fan_in=FAN_IN,
+            object_bytes=config.budgets.compaction_bytes // 2,
+            ranges_max=MERGED_RANGES_MAX,
+            dead_bytes=DEAD_BYTES_MIN,
+        ),
+        bytes_per_s=config.get(keys.automq.OBJECT_COMPACTION_BYTES_PER_SECOND),
     )
 
 

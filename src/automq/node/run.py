@@ -165,8 +165,11 @@ async def stop_in_time(parts: NodeParts) -> None:
 async def stop(parts: NodeParts) -> None:
     """Drain, remember, upload, close, in this order; a kill at any point loses nothing.
 
-    What is not done when it dies is in the WAL, and the next start recovers it.
+    What is not done when it dies is in the WAL, and the next start recovers it. A merge of objects
+    that is under way is given up: its id is doomed by the next start.
     """
+    parts.compacting.cancel()
+    await asyncio.wait([parts.compacting])
     await parts.acceptor.drain(DRAIN_S)
     await parts.broker.stop()
     parts.uploader.stop()

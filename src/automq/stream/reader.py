@@ -82,6 +82,11 @@ class ObjectReader:
         self._flights: dict[tuple[int, int], asyncio.Future[Any]] = {}
         self.read_bytes = 0
 
+    @property
+    def is_waited_for(self) -> bool:
+        """Whether readers wait for others: every slot is taken."""
+        return self._slots.locked()
+
     # -- batches
 
     async def read(

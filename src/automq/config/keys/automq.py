@@ -158,6 +158,12 @@ BLOCK_CACHE_BYTES = budget(
     "128 MiB.",
     at_least=1 * MIB,
 )
+OBJECT_COMPACTION_MEMORY_BYTES = budget(
+    "automq.object.compaction.memory.bytes",
+    "Memory for merging objects; a new object is at most half as large. Default: a sixteenth of "
+    "the memory limit, at least 16 MiB and at most 128 MiB.",
+    at_least=16 * MIB,
+)
 
 # -- objects
 
@@ -178,6 +184,13 @@ OBJECT_RETENTION_GRACE_MS = size(
     "How long a replaced or empty object stays before it is deleted.",
     default=10 * MINUTE_MS,
     at_least=0,
+)
+OBJECT_COMPACTION_BYTES_PER_SECOND = size(
+    "automq.object.compaction.bytes.per.second",
+    "What merging objects may read from and write to the object store, together and on average. "
+    "It keeps up with a quarter of that written in small ranges.",
+    default=64 * MIB,
+    at_least=1 * MIB,
 )
 
 # -- metadata
