@@ -1,12 +1,14 @@
 """Fixtures of the metadata tests: a seeded world and registers that answer at once."""
 
 import random
+from collections.abc import Iterator
 
 import pytest
 
 from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.register import Patience, SteadyRegister
 from automq.world import World
+from support.postgres_server import Postgres, postgres
 
 
 class StoppedClock:
@@ -35,3 +37,10 @@ def store() -> MemoryRegister:
 @pytest.fixture
 def register(store: MemoryRegister, world: World) -> SteadyRegister:
     return SteadyRegister(store, world, Patience(first_ms=0))
+
+
+@pytest.fixture(scope="session")
+def database() -> Iterator[Postgres]:
+    """A PostgreSQL that all tests of a process share; each uses a table of its own."""
+    with postgres() as server:
+        yield server

@@ -12,10 +12,12 @@ from automq.metadata.memory_register import Faults, MemoryRegister, Wire
 from automq.metadata.register import ObjectStoreRegister, Patience, Register, SteadyRegister
 from automq.objectstore import Credentials, open_store
 from automq.world import World
+from metadata.on_postgres import register_on
 from support.oss_server import OssServer, serving
+from support.postgres_server import Postgres
 
 
-@pytest.fixture(params=["memory", "wire", "memory store", "local directory", "oss"])
+@pytest.fixture(params=["memory", "wire", "memory store", "local directory", "oss", "postgres"])
 async def any_register(
     request: pytest.FixtureRequest, world: World, tmp_path: Path
 ) -> AsyncIterator[Register]:
@@ -31,6 +33,10 @@ async def any_register(
                 store = open_store(f"oss://{oss.bucket}/p?{at}", world, credentials=keys)
                 yield ObjectStoreRegister(store, "c/")
                 await store.close()
+        case "postgres":
+            server: Postgres = request.getfixturevalue("database")
+            async with register_on(server, world) as register:
+                yield register
         case kind:
             uri = "memory://" if kind == "memory store" else f"file://{tmp_path}"
             store = open_store(uri, world)

@@ -11,6 +11,7 @@ import pytest
 
 from automq.broker.listener import Acceptor
 from automq.config.node_config import NodeConfig
+from automq.metadata.register import ObjectStoreRegister
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
 from automq.node.run import STOP_S, first_of, serve, told
@@ -73,7 +74,8 @@ class Life:
 
 def begin(machine: Machine) -> Life:
     door, stopping = Door(), asyncio.Event()
-    places = Places(machine.store, machine.store, lambda *_: machine.disk, [door])
+    register = ObjectStoreRegister(machine.store)
+    places = Places(machine.store, register, lambda *_: machine.disk, [door])
     life = serve(
         CONFIG, machine.world, places, stopping, started_ms=0.0, ready=lambda where, after: None
     )

@@ -9,6 +9,7 @@ import msgspec
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
+from automq.metadata.register import ObjectStoreRegister
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
 from automq.node.run import first_of, serve, told
@@ -103,7 +104,8 @@ class Incarnation:
         world = World(clock=node.clock, chance=random.Random(f"{node.seed} {self.process.name}"))
         door = SimDoor(node.net, self.process, node.config.listeners[0])
         wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
-        places = Places(store=wire, metadata_store=wire, wals=lambda *_: self.disk, doors=[door])
+        register = ObjectStoreRegister(wire)
+        places = Places(store=wire, register=register, wals=lambda *_: self.disk, doors=[door])
         try:
             await serve(
                 node.config, world, places, self.stopping, started_ms=0, ready=self._note_ready

@@ -17,6 +17,7 @@ from automq.broker.broker import Broker
 from automq.config.node_config import NodeConfig
 from automq.node.parts import NodeParts, assemble
 from automq.node.places import SocketDoor, real_places
+from automq.node.storage import closed_after
 from automq.protocol.messages.create_topics_request import (
     CreatableTopic,
     CreatableTopicConfig,
@@ -141,7 +142,7 @@ async def live(config: NodeConfig, started: "asyncio.Future[NodeParts]") -> None
     world = system_world()
     places = real_places(config, world)
     try:
-        async with asyncio.TaskGroup() as tasks:
+        async with closed_after(places.register), asyncio.TaskGroup() as tasks:
             parts = await assemble(config, world, tasks, places)
             serving = [tasks.create_task(door.serve(parts.acceptor)) for door in places.doors]
             try:

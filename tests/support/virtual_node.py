@@ -18,6 +18,7 @@ from automq.broker.listener import Acceptor
 from automq.config.listeners import Listener
 from automq.config.node_config import NodeConfig
 from automq.controller.topics import TopicWish
+from automq.metadata.register import ObjectStoreRegister
 from automq.node.parts import NodeParts, assemble
 from automq.node.places import Places
 from automq.protocol.apis import APIS
@@ -223,7 +224,8 @@ class Died(Exception):
 async def virtual_node(machine: Machine, *settings: str) -> AsyncIterator[VirtualNode]:
     """One life of a node for the time of a `with` block, which ends as a power cut does."""
     config = NodeConfig.load(overrides=["automq.data.dir=/nowhere", *settings])
-    places = Places(machine.store, machine.store, lambda *_: machine.disk, doors=())
+    register = ObjectStoreRegister(machine.store)
+    places = Places(machine.store, register, lambda *_: machine.disk, doors=())
     wal_id = -1
     try:
         async with asyncio.TaskGroup() as tasks:

@@ -58,6 +58,7 @@ def run(job: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
     """
     from automq.metadata.log import DamagedLog
     from automq.metadata.records.registry import UnknownRecord
+    from automq.metadata.register import Unsettled
     from automq.node import NodeFailure
     from automq.objectstore import StoreError
 
@@ -66,7 +67,7 @@ def run(job: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
     except NodeFailure as error:
         say(f"automq: {error}")
         status = error.status
-    except (DamagedLog, UnknownRecord, StoreError) as error:
+    except (DamagedLog, UnknownRecord, StoreError, Unsettled) as error:
         say(f"automq: {error}")
         status = FAILED
     sys.exit(status)

@@ -27,5 +27,6 @@ async def print_log(config: NodeConfig) -> None:
     from automq.node.storage import register_at
     from automq.world import system_world
 
-    async for line in dump_log(register_at(config, system_world())):
-        print(line)
+    async with register_at(config, system_world()) as register:
+        async for line in dump_log(register):
+            print(line)

@@ -12,6 +12,7 @@ from automq.config.listeners import parse_protocol_map
 INNER: Final = ("memory", "sim")  # for tests and simulation
 HOUR_MS: Final = 3_600_000
 STORES: Final = ("file", "s3", "oss", "gs", "az", "memory", "sim")
+REGISTERS: Final = (*STORES, "postgresql")
 WALS: Final = ("file", "memory", "sim")
 LISTENER_PREFIX: Final = "listener.name."
 
@@ -63,7 +64,7 @@ def node_rules(
     yield from _relations(values)
     yield from _sizes(values, log_cache_bytes, batch_bytes_max, memory_bytes)
     names = ("automq.storage.uri", "automq.wal.uri", "automq.metadata.uri")
-    for name, uri, schemes in zip(names, uris, (STORES, WALS, STORES), strict=True):
+    for name, uri, schemes in zip(names, uris, (STORES, WALS, REGISTERS), strict=True):
         yield from _uri(name, uri, schemes)
 
 
@@ -197,6 +198,10 @@ def _uri(name: str, uri: str, schemes: tuple[str, ...]) -> Iterator[str]:
     if parts.scheme not in schemes:
         wanted = ", ".join(f"{scheme}://" for scheme in schemes if scheme not in INNER)
         yield str(ConfigError.of(name, shown, f"Expected a URI that starts with one of {wanted}"))
+    elif parts.scheme == "postgresql":
+        if ":" in parts.netloc.rpartition("@")[0]:
+            wanted = "A URI is logged and must hold no secret; use automq.postgres.password"
+            yield str(ConfigError.of(name, shown, wanted))
     elif "@" in parts.netloc:
         keys = "automq.oss.access.key.id" if parts.scheme == "oss" else "automq.s3.access.key.id"
         wanted = f"A URI is logged and must hold no secret; use {keys} and its secret"

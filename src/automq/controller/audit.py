@@ -18,6 +18,7 @@ from enum import StrEnum
 from automq._native import DamagedObject, ObjectIndex, open_block, open_digest
 from automq.metadata.image import Image
 from automq.metadata.reader import MetadataReader
+from automq.metadata.register import Listed
 from automq.metadata.storage import COMMITTED, DOOMED, PREPARED, Object
 from automq.objectstore import Corrupt, NotFound, ObjectInfo, ObjectStore
 from automq.stream.keys import data_key
@@ -181,7 +182,7 @@ class Audit:
         self,
         *,
         store: ObjectStore,
-        metadata_store: ObjectStore,
+        metadata_store: Listed,
         before: MetadataReader,
         after: MetadataReader,
     ) -> None:

@@ -42,6 +42,9 @@ class MemoryRegister:
     async def delete(self, key: str) -> None:
         self.data.pop(key, None)
 
+    async def close(self) -> None:
+        """The data stay."""
+
     def create_now(self, key: str, data: bytes) -> bool:
         """The atomic step of `create`."""
         return self.data.setdefault(key, data) is data
@@ -77,6 +80,9 @@ class Wire:
         data = self._store.data.get(key)
         await self._turns()
         return data
+
+    async def close(self) -> None:
+        """The store stays."""
 
     async def _write(self, effect: Callable[[], bool]) -> bool:
         try:

@@ -2,11 +2,12 @@
 
 import asyncio
 import logging
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from automq.objectstore.errors import AlreadyExists, NotFound, StoreError
-from automq.objectstore.store import ObjectStore
+from automq.objectstore.store import ObjectInfo, ObjectStore
 from automq.world import World
 
 log = logging.getLogger(__name__)
@@ -14,6 +15,13 @@ log = logging.getLogger(__name__)
 
 class Unsettled(Exception):
     """No answer, or none that says what is so. Repeat: a create with the very same bytes."""
+
+
+class Unfit(Unsettled):
+    """What is asked cannot be a register as it is; an operator must act.
+
+    Whoever asks for the first time is told so; later it is repeated like anything unsettled.
+    """
 
 
 class Register(Protocol):
@@ -33,6 +41,22 @@ class Register(Protocol):
 
     async def delete(self, key: str) -> None:
         """The key is absent afterwards; it may have been before."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections. What is on its way may still take effect."""
+        ...
+
+
+class Listed(Protocol):
+    """What an audit asks of the place of the metadata log besides; object stores have it."""
+
+    def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """Every key that starts with `prefix`, by key."""
+        ...
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        """All of them are absent afterwards."""
         ...
 
 
@@ -68,6 +92,9 @@ class ObjectStoreRegister:
         except StoreError as why:
             raise Unsettled(str(why)) from why
 
+    async def close(self) -> None:
+        await self._store.close()
+
 
 @dataclass(frozen=True, slots=True)
 class Patience:
@@ -82,7 +109,7 @@ class SteadyRegister:
     """A register that repeats until there is an answer, for as long as that takes.
 
     A create is repeated with the same bytes; so False may mean an earlier attempt of one's own, and
-    the caller tells by the nonce in the bytes.
+    the caller tells by the nonce in the bytes. Raises Unfit, but only as long as nothing worked.
     """
 
     def __init__(self, register: Register, world: World, patience: Patience | None = None) -> None:
@@ -90,6 +117,7 @@ class SteadyRegister:
         self._world = world
         self._patience = Patience() if patience is None else patience
         self._failing = 0
+        self._has_worked = False
 
     async def create(self, key: str, data: bytes) -> bool:
         attempt = 0
@@ -124,12 +152,17 @@ class SteadyRegister:
                 self._works(attempt)
                 return
 
+    async def close(self) -> None:
+        await self._register.close()
+
     async def pause(self, attempt: int = 0) -> None:
         """Waits before the next attempt, `attempt` counting those that were made."""
         longest_ms = min(self._patience.first_ms << min(attempt, 16), self._patience.longest_ms)
         await asyncio.sleep(longest_ms * self._world.chance.uniform(0.5, 1) / 1000)
 
     async def _again(self, attempt: int, what: str, why: Unsettled) -> int:
+        if isinstance(why, Unfit) and not self._has_worked:
+            raise why
         # One line when it starts failing (the first repeat is not worth one), one when it works.
         if attempt == 1:
             self._failing += 1
@@ -139,6 +172,7 @@ class SteadyRegister:
         return attempt + 1
 
     def _works(self, attempt: int) -> None:
+        self._has_worked = True
         if attempt > 1:
             self._failing -= 1
             if self._failing == 0:

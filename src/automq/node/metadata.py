@@ -10,7 +10,7 @@ from automq.metadata.election import Lost, elect
 from automq.metadata.log import CHUNK_ENTRIES, Author
 from automq.metadata.records.cluster import ClusterCreated, Endpoint
 from automq.metadata.records.registry import Record
-from automq.metadata.register import ObjectStoreRegister, SteadyRegister
+from automq.metadata.register import Register, SteadyRegister
 from automq.metadata.state import MetadataState, Policy
 from automq.objectstore import ObjectStore
 from automq.world import World
@@ -26,7 +26,7 @@ async def control_here(
     tasks: asyncio.TaskGroup,
     *,
     store: ObjectStore,
-    metadata_store: ObjectStore,
+    register: Register,
 ) -> tuple[MetadataState, LocalController]:
     """This node as the active controller, serving, and registered as a new incarnation.
 
@@ -34,7 +34,7 @@ async def control_here(
     `store` is where the controller deletes data objects.
     """
     incarnation = world.new_uuid()
-    metadata = await elect_here(config, world, metadata_store, incarnation)
+    metadata = await elect_here(config, world, register, incarnation)
     tasks.create_task(metadata.serve(), name="metadata")
     controller = LocalController(metadata, config.node_id, world.clock, store)
     await controller.register(config, incarnation)
@@ -42,19 +42,19 @@ async def control_here(
 
 
 async def elect_here(
-    config: NodeConfig, world: World, store: ObjectStore, incarnation: bytes
+    config: NodeConfig, world: World, register: Register, incarnation: bytes
 ) -> MetadataState:
     """This node as the active controller; an empty store becomes a new cluster.
 
     A node that loses follows nobody yet (one controller role a cluster): it stands again, and
     whoever was the writer before finds its number taken and ends.
     """
-    register = SteadyRegister(ObjectStoreRegister(store), world)
+    steady = SteadyRegister(register, world)
     genesis: list[Record] = [ClusterCreated(world.new_uuid(), world.clock.now_ms(), CHUNK_ENTRIES)]
     endpoints = [Endpoint(it.name, it.host, it.port) for it in config.advertised_listeners]
     author = Author(config.node_id, incarnation)
     while True:
-        result = await elect(register, world, author, genesis=genesis, endpoints=endpoints)
+        result = await elect(steady, world, author, genesis=genesis, endpoints=endpoints)
         if not isinstance(result, Lost):
             break
         log.warning("node %d won the metadata log first; trying again", result.winner.node_id)
@@ -67,4 +67,4 @@ async def elect_here(
         probe_ms=probe_ms,
         snapshot_entries=config.get(keys.automq.METADATA_SNAPSHOT_ENTRIES),
     )
-    return MetadataState(result, register, world, policy)
+    return MetadataState(result, steady, world, policy)

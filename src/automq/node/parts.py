@@ -20,11 +20,12 @@ from automq.config.node_config import NodeConfig
 from automq.controller.local import LocalController
 from automq.coordinator.group import GroupCoordinator
 from automq.coordinator.group.settings import GroupSettings
+from automq.metadata.counted_register import CountedRegister
 from automq.metadata.state import MetadataState
 from automq.node.metadata import control_here
 from automq.node.places import Places
 from automq.node.takeover import Taker, take_over_own
-from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
+from automq.objectstore import ObjectStore, StoreMetrics, robust
 from automq.stream.client import MergeLimits, Verdict
 from automq.stream.compactor import CompactionLimits, Compactor
 from automq.stream.engine import StreamEngine
@@ -79,10 +80,8 @@ async def assemble(
     """
     data_metrics, metadata_metrics = StoreMetrics("data"), StoreMetrics("metadata")
     store = robust(places.store, world, data_metrics)
-    metadata_store = Counted(places.metadata_store, world.clock, metadata_metrics)
-    metadata, controller = await control_here(
-        config, world, tasks, store=store, metadata_store=metadata_store
-    )
+    register = CountedRegister(places.register, world.clock, metadata_metrics)
+    metadata, controller = await control_here(config, world, tasks, store=store, register=register)
     cluster_id = metadata.stored.cluster_id
     object_bytes = config.budgets.upload_bytes
     home = places.wals(config.wal_uri, cluster_id)

@@ -9,9 +9,10 @@ from automq.broker.listener import Acceptor, listen
 from automq.config import keys
 from automq.config.listeners import Listener
 from automq.config.node_config import NodeConfig
+from automq.metadata.register import Register
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
-from automq.node.storage import open_at
+from automq.node.storage import open_at, open_register_at
 from automq.objectstore import ObjectStore
 from automq.stream.wal import WalHome, wal_home
 from automq.world import World
@@ -41,10 +42,13 @@ class SocketDoor:
 
 @dataclass(frozen=True, slots=True)
 class Places:
-    """What of a node's surroundings a simulation replaces. Each call of a store is one attempt."""
+    """What of a node's surroundings a simulation replaces.
+
+    Each call of the store, and of the register of the metadata log, is one attempt.
+    """
 
     store: ObjectStore
-    metadata_store: ObjectStore
+    register: Register
     wals: Callable[[str, bytes], WalHome]
     """Where the WALs of a URI live, those of one cluster."""
     doors: Sequence[Door]
@@ -67,7 +71,7 @@ def real_places(config: NodeConfig, world: World) -> Places:
     doors = bind(config)
     return Places(
         store=open_at(config, world, config.storage_uri),
-        metadata_store=open_at(config, world, config.metadata_uri),
+        register=open_register_at(config, world),
         wals=lambda uri, cluster_id: wal_home(uri),
         doors=doors,
     )

@@ -10,11 +10,13 @@ from typing import Protocol
 from automq.config.node_config import NodeConfig
 from automq.metadata.log import DamagedLog
 from automq.metadata.records.registry import UnknownRecord
+from automq.metadata.register import Unfit
 from automq.metadata.writer import Deposed
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
 from automq.node.parts import NodeParts, assemble
 from automq.node.places import Places, real_places
+from automq.node.storage import closed_after
 from automq.objectstore import BadUri, StoreError
 from automq.protocol import errors
 from automq.stream.wal import Wal, WalError
@@ -47,7 +49,8 @@ async def run_node(config: NodeConfig, *, ready: Ready, world: World | None = No
     with locked(config.data_dir):
         try:
             places = real_places(config, world)
-            await serve(config, world, places, stopping, started_ms=started_ms, ready=ready)
+            async with closed_after(places.register):
+                await serve(config, world, places, stopping, started_ms=started_ms, ready=ready)
         except BaseExceptionGroup as group:
             raise told(first_of(group)) from None
         except Exception as error:
@@ -82,7 +85,7 @@ def told(error: BaseException) -> BaseException:
         return NodeFailure(f"this node was fenced: {error}")
     if isinstance(error, (DamagedLog, UnknownRecord)):
         return NodeFailure(f"the metadata log cannot be used: {error}")
-    if isinstance(error, (WalError, StoreError, BadUri, OSError)):
+    if isinstance(error, (WalError, StoreError, BadUri, Unfit, OSError)):
         return NodeFailure(str(error))
     if isinstance(error, Exception):
         log.error("the node failed", exc_info=error)

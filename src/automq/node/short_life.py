@@ -8,12 +8,13 @@ from automq.config.node_config import NodeConfig
 from automq.metadata.log import DamagedLog
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.registry import UnknownRecord
+from automq.metadata.register import Register, Unfit
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
 from automq.node.metadata import control_here
 from automq.node.run import Stopped, first_of, told
-from automq.node.storage import open_at, register_at
+from automq.node.storage import closed_after, open_at, open_register_at, register_at
 from automq.node.takeover import Taker
 from automq.objectstore import StoreError
 from automq.objectstore.retry import Retrying
@@ -34,8 +35,9 @@ async def taker_of(
     try:
         with locked(config.data_dir):
             await read_log(config, world)
-            async with asyncio.TaskGroup() as tasks:
-                taker = await elected(config, world, tasks, homes_at(wal_uri))
+            register = open_register_at(config, world)
+            async with closed_after(register), asyncio.TaskGroup() as tasks:
+                taker = await elected(config, world, tasks, register, homes_at(wal_uri))
                 yield taker
                 await taker.controller.stop_node()
                 raise Stopped
@@ -53,13 +55,11 @@ async def elected(
     config: NodeConfig,
     world: World,
     tasks: asyncio.TaskGroup,
+    register: Register,
     homes_of: Callable[[RegisteredWal], Sequence[WalHome]],
 ) -> Taker:
     store = Retrying(open_at(config, world, config.storage_uri), world)
-    metadata_store = open_at(config, world, config.metadata_uri)
-    metadata, controller = await control_here(
-        config, world, tasks, store=store, metadata_store=metadata_store
-    )
+    metadata, controller = await control_here(config, world, tasks, store=store, register=register)
     object_bytes = config.budgets.upload_bytes
     return Taker(controller, store, metadata.stored.cluster_id, object_bytes, homes_of)
 
@@ -77,11 +77,12 @@ async def read_log(config: NodeConfig, world: World) -> MetadataReader:
     """The metadata as it is stored, changing nothing. Raises NodeFailure; where there is no log,
     because an operator's job must not make a cluster.
     """
-    reader = MetadataReader(register_at(config, world))
-    try:
-        await reader.load()
-    except (DamagedLog, UnknownRecord, StoreError) as error:
-        raise NodeFailure(str(error)) from None
+    async with register_at(config, world) as register:
+        reader = MetadataReader(register)
+        try:
+            await reader.load()
+        except (DamagedLog, UnknownRecord, StoreError, Unfit) as error:
+            raise NodeFailure(str(error)) from None
     if reader.position < 0:
         raise NodeFailure(
             f"there is no cluster at {config.metadata_uri}; give the automq.storage.uri (and "

@@ -1,13 +1,20 @@
 """The stores of a node, by URI and with its keys, and the register of its metadata log."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
-from automq.metadata.register import ObjectStoreRegister, SteadyRegister
+from automq.metadata.postgres import PostgresRegister, open_register, parse_uri
+from automq.metadata.postgres.location import is_postgres
+from automq.metadata.register import ObjectStoreRegister, Register, SteadyRegister, Unfit
 from automq.node.failure import NodeFailure
 from automq.objectstore import BadUri, Credentials, ObjectStore, open_store
 from automq.world import World
+
+R = TypeVar("R", bound=Register)
 
 
 def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
@@ -25,10 +32,34 @@ def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
         raise NodeFailure(str(error), status=2) from None
 
 
-def register_at(config: NodeConfig, world: World) -> SteadyRegister:
-    """The register of the metadata log, for who only reads it. Raises NodeFailure."""
-    store = open_at(config, world, config.metadata_uri)
-    return SteadyRegister(ObjectStoreRegister(store), world)
+def open_register_at(config: NodeConfig, world: World) -> ObjectStoreRegister | PostgresRegister:
+    """The register of the metadata log, each call of it one attempt. Raises NodeFailure."""
+    if not is_postgres(config.metadata_uri):
+        return ObjectStoreRegister(open_at(config, world, config.metadata_uri))
+    password = config.get(keys.automq.POSTGRES_PASSWORD)
+    try:
+        return open_register(parse_uri(config.metadata_uri), password, world.clock)
+    except (BadUri, Unfit) as error:
+        raise NodeFailure(str(error), status=2) from None
+
+
+@asynccontextmanager
+async def register_at(config: NodeConfig, world: World) -> AsyncIterator[SteadyRegister]:
+    """The register of the metadata log, one that repeats, for the time of a `with` block.
+
+    Raises NodeFailure.
+    """
+    async with closed_after(open_register_at(config, world)) as register:
+        yield SteadyRegister(register, world)
+
+
+@asynccontextmanager
+async def closed_after(register: R) -> AsyncIterator[R]:
+    """A register for the time of a `with` block."""
+    try:
+        yield register
+    finally:
+        await register.close()
 
 
 def credentials_of(config: NodeConfig, uri: str) -> Credentials | None:

@@ -1,6 +1,8 @@
 """`automq storage audit`: the store against the metadata."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +14,7 @@ from automq.config.node_config import NodeConfig
 
 if TYPE_CHECKING:
     from automq.controller.audit import Audit, Finding, Report
+    from automq.metadata.register import Listed
 
 FINDINGS_SHOWN = 100
 
@@ -32,14 +35,14 @@ def audit(config: NodeConfig, verify: bool, repair: bool, as_json: bool) -> None
 
 async def audit_store(config: NodeConfig, *, verify: bool, repair: bool, as_json: bool) -> int:
     """The exit status."""
-    job = await audit_of(config)
-    report = await job.run()
-    if job.is_empty:
-        say("automq: the store is empty; is automq.storage.uri right?")
-        return UNUSABLE
-    if verify:
-        report = await job.verify()
-    deleted = await job.repair() if repair else 0
+    async with audit_of(config) as job:
+        report = await job.run()
+        if job.is_empty:
+            say("automq: the store is empty; is automq.storage.uri right?")
+            return UNUSABLE
+        if verify:
+            report = await job.verify()
+        deleted = await job.repair() if repair else 0
     if as_json:
         print(json.dumps(as_dict(report, deleted), indent=2))
     else:
@@ -48,27 +51,34 @@ async def audit_store(config: NodeConfig, *, verify: bool, repair: bool, as_json
     return FAILED if left else 0
 
 
-async def audit_of(config: NodeConfig) -> "Audit":
+@asynccontextmanager
+async def audit_of(config: NodeConfig) -> AsyncIterator["Audit"]:
     """An audit of the store and the log that `config` names."""
     from automq.controller.audit import Audit
+    from automq.metadata.postgres import PostgresRegister
     from automq.metadata.reader import MetadataReader
-    from automq.metadata.register import ObjectStoreRegister, SteadyRegister
-    from automq.node.storage import open_at
+    from automq.metadata.register import SteadyRegister
+    from automq.node.storage import closed_after, open_at, open_register_at
     from automq.objectstore import Retrying
     from automq.world import system_world
 
     world = system_world()
     store = open_at(config, world, config.storage_uri)
-    is_one = config.metadata_uri == config.storage_uri
-    metadata_store = store if is_one else open_at(config, world, config.metadata_uri)
-    register = SteadyRegister(ObjectStoreRegister(metadata_store), world)
     steady = Retrying(store, world)
-    return Audit(
-        store=steady,
-        metadata_store=steady if is_one else Retrying(metadata_store, world),
-        before=MetadataReader(register),
-        after=MetadataReader(register),
-    )
+    async with closed_after(open_register_at(config, world)) as register:
+        if isinstance(register, PostgresRegister):
+            listed: Listed = register
+        elif config.metadata_uri == config.storage_uri:
+            listed = steady
+        else:
+            listed = Retrying(open_at(config, world, config.metadata_uri), world)
+        log = SteadyRegister(register, world)
+        yield Audit(
+            store=steady,
+            metadata_store=listed,
+            before=MetadataReader(log),
+            after=MetadataReader(log),
+        )
 
 
 def as_dict(report: "Report", deleted: int) -> dict[str, Any]:

@@ -27,7 +27,7 @@ def inspect(config: NodeConfig, what: str) -> None:
 async def show(config: NodeConfig, what: str) -> int:
     """The exit status."""
     from automq.node.short_life import read_log
-    from automq.node.storage import open_at
+    from automq.node.storage import open_at, register_at
     from automq.objectstore import Retrying
     from automq.stream.keys import data_key
     from automq.world import system_world
@@ -38,6 +38,9 @@ async def show(config: NodeConfig, what: str) -> int:
     if kind == "stream" and number.isdigit():
         return show_stream(image, int(number))
     key = data_key(image.cluster.cluster_id, int(what)) if what.isdigit() else what
+    if key.startswith("meta/"):
+        async with register_at(config, world) as register:
+            return show_entry(key, await register.read(key))
     return await show_object(Retrying(open_at(config, world, config.storage_uri), world), key)
 
 
@@ -76,8 +79,6 @@ async def show_object(store: "ObjectStore", key: str) -> int:
         say(f"automq: there is no object {key!r} in {store.name}")
         return FAILED
     print(f"{key}: {len(data)} bytes")
-    if not key.startswith("data/"):
-        return show_entry(key, bytes(data))
     try:
         parts = inspect_object(data)
     except DamagedObject as error:
@@ -97,10 +98,14 @@ async def show_object(store: "ObjectStore", key: str) -> int:
     return FAILED if damaged else 0
 
 
-def show_entry(key: str, data: bytes) -> int:
+def show_entry(key: str, data: bytes | None) -> int:
     """An entry of the metadata log, or a pointer to a snapshot."""
     from automq.metadata.log import DamagedLog, decode_pointer
 
+    if data is None:
+        say(f"automq: there is no {key!r} in the metadata log")
+        return FAILED
+    print(f"{key}: {len(data)} bytes")
     last = key.rsplit("/", 1)[-1]
     try:
         if last.isdigit():

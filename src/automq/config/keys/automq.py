@@ -92,7 +92,13 @@ WAL_URI = optional_text(
     importance=Importance.HIGH,
 )
 METADATA_URI = optional_text(
-    "automq.metadata.uri", "Where the metadata log is kept. Default: automq.storage.uri."
+    "automq.metadata.uri",
+    "Where the metadata log is kept: an object store, or postgresql://user@host/database. "
+    "Default: automq.storage.uri.",
+)
+POSTGRES_PASSWORD = password(
+    "automq.postgres.password",
+    "The password of the user in a postgresql:// URI. Default: PGPASSWORD, then ~/.pgpass.",
 )
 S3_ACCESS_KEY_ID = optional_text(
     "automq.s3.access.key.id", "The access key of the object store. Default: the machine's role."
