@@ -1,4 +1,4 @@
-"""A broker whose metadata lie in PostgreSQL: killed, watched, audited; its server killed as well."""
+"""A broker whose metadata lie in PostgreSQL: killed, audited; its database killed as well."""
 
 import json
 from collections.abc import Iterator
