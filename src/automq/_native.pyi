@@ -6,7 +6,7 @@ Payloads cross as `Buf`: shared, never copied. This file is the contract and car
 import builtins
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, Self, TypeVar, final
+from typing import Literal, Self, TypeAlias, TypeVar, final
 
 from typing_extensions import Buffer
 
@@ -638,6 +638,73 @@ def wal_owner(root: str | Path, wal_id: int) -> tuple[bytes, int] | None:
 
     Raises OSError.
     """
+
+WalObjectKind: TypeAlias = Literal["begin", "batch", "fence", "end"]
+
+WAL_OBJECT_HEADER_BYTES: int
+WAL_OBJECT_RECORD_BYTES: int
+"""What a record takes in an object beside its payload."""
+WAL_OBJECT_RECORDS_MAX: int
+"""So many records end a batch."""
+WAL_OBJECT_INDEX_BITS: int
+"""A position is an object's number, and in this many lower bits a record's index in it."""
+
+@final
+class WalBatch:
+    """Records on their way into one object of a WAL in an object store."""
+
+    def __init__(self) -> None: ...
+    def append(
+        self,
+        stream_id: int,
+        epoch: int,
+        base_offset: int,
+        last_offset: int,
+        payload: Buf | bytes,
+        /,
+    ) -> None:
+        """Adds a record. A `Buf` is shared, anything else copied."""
+
+    def __len__(self) -> int:
+        """Records in it."""
+
+    @property
+    def size_bytes(self) -> int:
+        """The size of the object that it makes."""
+
+    def encode(
+        self,
+        kind: WalObjectKind,
+        *,
+        wal_id: int,
+        number: int,
+        cluster_id: bytes,
+        nonce: bytes,
+        node_id: int,
+        node_epoch: int,
+    ) -> list[Buf]:
+        """The object, in pieces; large payloads are shared. Releases the GIL."""
+
+@final
+class WalObject:
+    """What the header of an object of a WAL says."""
+
+    kind: WalObjectKind
+    wal_id: int
+    number: int
+    cluster_id: bytes
+    nonce: bytes
+    node_id: int
+    """The owner, or who fenced it."""
+    node_epoch: int
+    records: int
+    body_bytes: int
+
+def wal_object_header(data: Buf | bytes) -> WalObject:
+    """What an object's first `WAL_OBJECT_HEADER_BYTES` say. Raises WalDamaged, WalUnsupported."""
+
+def wal_object_read(data: Buf | bytes) -> tuple[WalObject, list[WalRecord]]:
+    """A whole object, verified. Releases the GIL. Raises WalDamaged, WalUnsupported."""
 
 def wal_remove(root: str | Path, wal_id: int) -> bool:
     """Deletes a WAL; False if it was not there. Raises WalLocked, OSError."""

@@ -238,7 +238,7 @@ def test_impossible_listeners_are_refused(listeners: str, why: str) -> None:
         (["automq.upload.bytes=900000000"], "at most half of automq.wal.capacity.bytes"),
         (["automq.log.cache.bytes=9000000000"], "less than the memory limit"),
         (["automq.storage.uri=ftp://x"], "Expected a URI that starts with one of file://, s3://"),
-        (["automq.wal.uri=s3://x"], "Expected a URI that starts with one of file://"),
+        (["automq.wal.uri=ftp://x"], "Expected a URI that starts with one of file://, s3://"),
         (["automq.storage.uri=file://relative"], "Expected file:///absolute/path"),
         (["authorizer.class.name=X"], "no authorizer is available"),
         (["principal.builder.class=X"], "Class X could not be found"),

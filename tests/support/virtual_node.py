@@ -21,6 +21,7 @@ from automq.controller.topics import TopicWish
 from automq.metadata.register import ObjectStoreRegister
 from automq.node.parts import NodeParts, assemble
 from automq.node.places import Places
+from automq.node.storage import WalPlaces
 from automq.protocol.apis import APIS
 from automq.protocol.codec import decode, encode_request, response_header_version
 from support.raw_client import Closed
@@ -221,11 +222,16 @@ class Died(Exception):
 
 
 @asynccontextmanager
-async def virtual_node(machine: Machine, *settings: str) -> AsyncIterator[VirtualNode]:
-    """One life of a node for the time of a `with` block, which ends as a power cut does."""
+async def virtual_node(
+    machine: Machine, *settings: str, wals: WalPlaces | None = None
+) -> AsyncIterator[VirtualNode]:
+    """One life of a node for the time of a `with` block, which ends as a power cut does.
+
+    Its WALs are at `wals`, else on the machine's disk.
+    """
     config = NodeConfig.load(overrides=["automq.data.dir=/nowhere", *settings])
     register = ObjectStoreRegister(machine.store)
-    places = Places(machine.store, register, lambda *_: machine.disk, doors=())
+    places = Places(machine.store, register, wals or (lambda *_: machine.disk), doors=())
     wal_id = -1
     try:
         async with asyncio.TaskGroup() as tasks:
@@ -234,4 +240,5 @@ async def virtual_node(machine: Machine, *settings: str) -> AsyncIterator[Virtua
             yield VirtualNode(machine, config, parts, tasks)
             raise Died
     except* Died:
-        machine.disk.crash(wal_id)
+        if wal_id in machine.disk.ids:
+            machine.disk.crash(wal_id)

@@ -10,6 +10,7 @@ mod merge;
 mod object;
 mod tables;
 mod wal;
+mod wal_object;
 
 use pyo3::prelude::*;
 
@@ -24,5 +25,6 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     merge::add_to(m)?;
     block_cache::add_to(m)?;
     tables::add_to(m)?;
-    wal::add_to(m)
+    wal::add_to(m)?;
+    wal_object::add_to(m)
 }

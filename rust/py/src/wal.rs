@@ -124,7 +124,7 @@ impl From<Full> for WalFull {
 }
 
 #[pyclass(frozen, get_all, module = "automq._native")]
-struct WalRecord {
+pub struct WalRecord {
     position: u64,
     end_position: u64,
     stream_id: i64,
@@ -163,7 +163,7 @@ impl WalRecord {
 }
 
 impl WalRecord {
-    fn new(py: Python<'_>, record: Record) -> PyResult<Self> {
+    pub fn new(py: Python<'_>, record: Record) -> PyResult<Self> {
         Ok(Self {
             position: record.position,
             end_position: record.end_position,

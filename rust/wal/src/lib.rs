@@ -1,4 +1,5 @@
-//! The write-ahead log on files: one thread, group commit, recovery.
+//! The write-ahead log: on files (one thread, group commit, recovery), and the bytes of the one in an
+//! object store ([`object`]).
 //!
 //! One WAL is one directory, `<root>/<wal id>/`, written by one incarnation of one node and never
 //! reopened for writing: a WAL id is used once. [`Wal`] appends, [`Recovery`] reads what is left
@@ -69,6 +70,7 @@ mod dir;
 mod disk;
 mod error;
 mod layout;
+pub mod object;
 mod options;
 mod pace;
 mod reader;

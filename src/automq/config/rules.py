@@ -13,7 +13,7 @@ INNER: Final = ("memory", "sim")  # for tests and simulation
 HOUR_MS: Final = 3_600_000
 STORES: Final = ("file", "s3", "oss", "gs", "az", "memory", "sim")
 REGISTERS: Final = (*STORES, "postgresql")
-WALS: Final = ("file", "memory", "sim")
+WALS: Final = ("file", "s3", "oss", "gs", "az", "object+file", "sim")
 LISTENER_PREFIX: Final = "listener.name."
 
 # Settings that would promise protection or a plug-in that is not here: refused, not ignored.
@@ -206,5 +206,5 @@ def _uri(name: str, uri: str, schemes: tuple[str, ...]) -> Iterator[str]:
         keys = "automq.oss.access.key.id" if parts.scheme == "oss" else "automq.s3.access.key.id"
         wanted = f"A URI is logged and must hold no secret; use {keys} and its secret"
         yield str(ConfigError.of(name, shown, wanted))
-    elif parts.scheme == "file" and (parts.netloc or not parts.path):
-        yield str(ConfigError.of(name, shown, "Expected file:///absolute/path"))
+    elif parts.scheme in ("file", "object+file") and (parts.netloc or not parts.path):
+        yield str(ConfigError.of(name, shown, f"Expected {parts.scheme}:///absolute/path"))

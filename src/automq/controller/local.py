@@ -16,6 +16,7 @@ from automq.controller.topics import TopicDefaults, TopicMade, TopicWish
 from automq.metadata.decision import Command, Decision
 from automq.metadata.image import Image
 from automq.metadata.records.nodes import NodeListener
+from automq.metadata.records.wals import WalKind
 from automq.metadata.state import MetadataState, Stopped
 from automq.metadata.storage import Range, Wal
 from automq.metadata.writer import Deposed
@@ -131,8 +132,8 @@ class LocalController:
         wal = self._image.storage.wals.get(wal_id)
         return wal.closed if wal is not None else wal_id < self._image.storage.next_wal
 
-    async def register_wal(self, uri: str) -> int:
-        return await self._run(lambda image: nodes.register_wal(image, *self.me, uri))
+    async def register_wal(self, uri: str, kind: WalKind = WalKind.FILE) -> int:
+        return await self._run(lambda image: nodes.register_wal(image, *self.me, uri, kind))
 
     # -- WALs whose owner is gone
 

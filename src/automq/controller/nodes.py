@@ -75,11 +75,13 @@ def check_node(image: Image, node_id: int, node_epoch: int) -> None:
         raise errors.StaleBrokerEpoch(f"node {node_id} is {node.state.name.lower()}")
 
 
-def register_wal(image: Image, node_id: int, node_epoch: int, uri: str) -> Decision[int]:
+def register_wal(
+    image: Image, node_id: int, node_epoch: int, uri: str, kind: WalKind = WalKind.FILE
+) -> Decision[int]:
     """A WAL id for this incarnation, never used before. Raises StaleBrokerEpoch."""
     check_node(image, node_id, node_epoch)
     wal_id = image.storage.next_wal
-    return Decision([WalRegistered(wal_id, node_id, node_epoch, uri, WalKind.FILE, 0)], wal_id)
+    return Decision([WalRegistered(wal_id, node_id, node_epoch, uri, kind, 0)], wal_id)
 
 
 def has_led(image: Image, node_id: int, node_epoch: int) -> bool:

@@ -21,6 +21,7 @@ from automq.controller.local import LocalController
 from automq.coordinator.group import GroupCoordinator
 from automq.coordinator.group.settings import GroupSettings
 from automq.metadata.counted_register import CountedRegister
+from automq.metadata.records.wals import WalKind
 from automq.metadata.state import MetadataState
 from automq.node.metadata import control_here
 from automq.node.places import Places
@@ -31,7 +32,7 @@ from automq.stream.compactor import CompactionLimits, Compactor
 from automq.stream.engine import StreamEngine
 from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
-from automq.stream.wal import Wal, WalHome, WalOptions
+from automq.stream.wal import Wal, WalHome, WalOptions, store_uri_of
 from automq.telemetry import StallProbe
 from automq.world import World
 from automq.world.background import Background
@@ -48,6 +49,9 @@ MERGED_RANGES_MAX = 20_000
 DEAD_BYTES_MIN = 256 << 20
 """Fewer dead bytes than these in the whole store are nobody's trouble."""
 MINUTE_MS = 60_000
+WAL_INFLIGHT_BYTES = 64 << 20
+WAL_INFLIGHT_BATCHES = 8
+"""What of a WAL in an object store may be on its way, at least: its latency is long."""
 
 
 @dataclass(slots=True)
@@ -84,8 +88,8 @@ async def assemble(
     metadata, controller = await control_here(config, world, tasks, store=store, register=register)
     cluster_id = metadata.stored.cluster_id
     object_bytes = config.budgets.upload_bytes
-    home = places.wals(config.wal_uri, cluster_id)
-    homes_of = places.homes_of(config.wal_uri, cluster_id)
+    home = places.wals(config.wal_uri, cluster_id, tasks)
+    homes_of = places.homes_of(config.wal_uri, cluster_id, tasks)
     taker = Taker(controller, store, cluster_id, object_bytes, homes_of)
     await take_over_own(taker, config.node_id, home)
     wal, options = await open_wal(config, controller, home, cluster_id)
@@ -124,7 +128,7 @@ async def assemble(
         compacting=compacting,
         broker=broker,
         acceptor=acceptor,
-        store_metrics=(data_metrics, metadata_metrics),
+        store_metrics=(data_metrics, metadata_metrics, places.wal_metrics),
     )
 
 
@@ -132,16 +136,26 @@ async def open_wal(
     config: NodeConfig, controller: LocalController, home: WalHome, cluster_id: bytes
 ) -> tuple[Wal, WalOptions]:
     """A new WAL for this incarnation; its id is stored before the first byte is written."""
+    batch_bytes = config.get(keys.automq.WAL_BATCH_BYTES)
     options = WalOptions(
         segment_bytes=config.get(keys.automq.WAL_SEGMENT_BYTES),
         capacity_bytes=config.get(keys.automq.WAL_CAPACITY_BYTES),
+        inflight_bytes_max=max(WAL_INFLIGHT_BYTES, WAL_INFLIGHT_BATCHES * batch_bytes),
         iops_max=config.get(keys.automq.WAL_IOPS),
+        batch_bytes=batch_bytes,
+        batch_interval_ms=config.get(keys.automq.WAL_BATCH_INTERVAL_MS),
+        urgent_interval_ms=config.get(keys.automq.WAL_BATCH_URGENT_INTERVAL_MS),
     )
-    wal_id = await controller.register_wal(config.wal_uri)
+    wal_id = await controller.register_wal(config.wal_uri, wal_kind(config.wal_uri))
     wal = await home.open(
         wal_id=wal_id, node_id=config.node_id, cluster_id=cluster_id, options=options
     )
     return wal, options
+
+
+def wal_kind(uri: str) -> WalKind:
+    """As the metadata log names it."""
+    return WalKind.FILE if store_uri_of(uri) is None else WalKind.OBJECT
 
 
 def make_reader(

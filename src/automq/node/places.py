@@ -2,7 +2,7 @@
 
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from automq.broker.listener import Acceptor, listen
@@ -12,9 +12,9 @@ from automq.config.node_config import NodeConfig
 from automq.metadata.register import Register
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
-from automq.node.storage import open_at, open_register_at
-from automq.objectstore import ObjectStore
-from automq.stream.wal import WalHome, wal_home
+from automq.node.storage import WalPlaces, open_at, open_register_at, wals_at
+from automq.objectstore import ObjectStore, StoreMetrics
+from automq.stream.wal import Tasks, WalHome
 from automq.world import World
 
 
@@ -49,18 +49,21 @@ class Places:
 
     store: ObjectStore
     register: Register
-    wals: Callable[[str, bytes], WalHome]
-    """Where the WALs of a URI live, those of one cluster."""
+    wals: WalPlaces
     doors: Sequence[Door]
+    wal_metrics: StoreMetrics = field(default_factory=lambda: StoreMetrics("wal"))
+    """What the stores that WALs are in were asked for."""
 
-    def homes_of(self, uri: str, cluster_id: bytes) -> Callable[[RegisteredWal], Sequence[WalHome]]:
+    def homes_of(
+        self, uri: str, cluster_id: bytes, tasks: Tasks
+    ) -> Callable[[RegisteredWal], Sequence[WalHome]]:
         """Where a WAL of this node's earlier lives may be: a disk that is mounted elsewhere by now
         is at `uri`, and one of another kind where it was registered.
         """
 
         def homes_of(wal: RegisteredWal) -> list[WalHome]:
             uris = [uri] if wal.uri == uri else [uri, wal.uri]
-            return [self.wals(it, cluster_id) for it in uris]
+            return [self.wals(it, cluster_id, tasks) for it in uris]
 
         return homes_of
 
@@ -69,11 +72,13 @@ def real_places(config: NodeConfig, world: World) -> Places:
     """The places that `config` names. Raises NodeFailure."""
     # First of all: a port in use is told before anything is done.
     doors = bind(config)
+    wal_metrics = StoreMetrics("wal")
     return Places(
         store=open_at(config, world, config.storage_uri),
         register=open_register_at(config, world),
-        wals=lambda uri, cluster_id: wal_home(uri),
+        wals=wals_at(config, world, wal_metrics),
         doors=doors,
+        wal_metrics=wal_metrics,
     )
 
 

@@ -1,7 +1,7 @@
 """A short life of a node for an operator's job: elected, registered, no clients, stopped."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from automq.config.node_config import NodeConfig
@@ -14,12 +14,12 @@ from automq.node.failure import NodeFailure
 from automq.node.lock import locked
 from automq.node.metadata import control_here
 from automq.node.run import Stopped, first_of, told
-from automq.node.storage import closed_after, open_at, open_register_at, register_at
+from automq.node.storage import closed_after, open_at, open_register_at, register_at, wals_at
 from automq.node.takeover import Taker
-from automq.objectstore import StoreError
+from automq.objectstore import StoreError, StoreMetrics
 from automq.objectstore.retry import Retrying
 from automq.protocol import errors
-from automq.stream.wal import WalHome, wal_home
+from automq.stream.wal import WalHome
 from automq.world import World
 
 
@@ -37,7 +37,7 @@ async def taker_of(
             await read_log(config, world)
             register = open_register_at(config, world)
             async with closed_after(register), asyncio.TaskGroup() as tasks:
-                taker = await elected(config, world, tasks, register, homes_at(wal_uri))
+                taker = await elected(config, world, tasks, register, wal_uri)
                 yield taker
                 await taker.controller.stop_node()
                 raise Stopped
@@ -56,21 +56,18 @@ async def elected(
     world: World,
     tasks: asyncio.TaskGroup,
     register: Register,
-    homes_of: Callable[[RegisteredWal], Sequence[WalHome]],
+    wal_uri: str | None,
 ) -> Taker:
     store = Retrying(open_at(config, world, config.storage_uri), world)
     metadata, controller = await control_here(config, world, tasks, store=store, register=register)
     object_bytes = config.budgets.upload_bytes
-    return Taker(controller, store, metadata.stored.cluster_id, object_bytes, homes_of)
-
-
-def homes_at(wal_uri: str | None) -> Callable[[RegisteredWal], Sequence[WalHome]]:
-    """Where WALs are reached from this machine."""
+    cluster_id = metadata.stored.cluster_id
+    wals = wals_at(config, world, StoreMetrics("wal"))
 
     def homes_of(wal: RegisteredWal) -> list[WalHome]:
-        return [wal_home(wal.uri if wal_uri is None else wal_uri)]
+        return [wals(wal.uri if wal_uri is None else wal_uri, cluster_id, tasks)]
 
-    return homes_of
+    return Taker(controller, store, cluster_id, object_bytes, homes_of)
 
 
 async def read_log(config: NodeConfig, world: World) -> MetadataReader:

@@ -1,6 +1,6 @@
 """The stores of a node, by URI and with its keys, and the register of its metadata log."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -11,10 +11,21 @@ from automq.metadata.postgres import PostgresRegister, open_register, parse_uri
 from automq.metadata.postgres.location import is_postgres
 from automq.metadata.register import ObjectStoreRegister, Register, SteadyRegister, Unfit
 from automq.node.failure import NodeFailure
-from automq.objectstore import BadUri, Credentials, ObjectStore, open_store
+from automq.objectstore import (
+    BadUri,
+    Credentials,
+    ObjectStore,
+    Retrying,
+    StoreMetrics,
+    open_store,
+    robust,
+)
+from automq.stream.wal import Tasks, WalHome, wal_home
 from automq.world import World
 
 R = TypeVar("R", bound=Register)
+WalPlaces = Callable[[str, bytes, Tasks], WalHome]
+"""Where the WALs of a URI live, those of one cluster; what runs beside belongs to the tasks."""
 
 
 def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
@@ -60,6 +71,21 @@ async def closed_after(register: R) -> AsyncIterator[R]:
         yield register
     finally:
         await register.close()
+
+
+def wals_at(config: NodeConfig, world: World, metrics: StoreMetrics) -> WalPlaces:
+    """The places of WALs, by URI and cluster; those in object stores count into `metrics`."""
+
+    def store_at(uri: str) -> Retrying:
+        return robust(open_at(config, world, uri), world, metrics)
+
+    def home(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
+        try:
+            return wal_home(uri, cluster_id=cluster_id, world=world, tasks=tasks, store_at=store_at)
+        except ValueError as error:
+            raise NodeFailure(str(error), status=2) from None
+
+    return home
 
 
 def credentials_of(config: NodeConfig, uri: str) -> Credentials | None:

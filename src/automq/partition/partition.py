@@ -180,9 +180,11 @@ class Partition:
     def append_built(self, records: Buf, done: Callable[[], None]) -> int:
         """Append a batch that this broker built itself (a coordinator's); its base offset.
 
-        Raises WalBusy.
+        It does not wait for others to share its write. Raises WalBusy.
         """
-        return self._append(batches(records)[0], done)
+        base_offset = self._append(batches(records)[0], done)
+        self.engine.hurry()
+        return base_offset
 
     def _append(self, batch: Batch, done: Callable[[], None]) -> int:
         config = self.config

@@ -175,6 +175,10 @@ class StreamEngine:
             self._loop.call_soon(self._submit)
         return base_offset
 
+    def hurry(self) -> None:
+        """What was appended last is waited for by others than its client (see `Wal.hurry`)."""
+        self.wal.hurry()
+
     def when_all_is_durable(self, done: Callable[[], None]) -> None:
         """`done` runs when everything appended so far is durable; at once if it is already."""
         if not self._pending:

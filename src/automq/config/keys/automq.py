@@ -88,7 +88,8 @@ STORAGE_URI = optional_text(
 )
 WAL_URI = optional_text(
     "automq.wal.uri",
-    "The write-ahead log: file:///dir on a disk of its own. Default: <data dir>/wal.",
+    "The write-ahead log: file:///dir on a disk of its own, or an object store, as in "
+    "automq.storage.uri (object+file:///dir for a directory). Default: <data dir>/wal.",
     importance=Importance.HIGH,
 )
 METADATA_URI = optional_text(
@@ -148,6 +149,26 @@ WAL_IOPS = number(
     "automq.wal.iops",
     "How many syncs a second the disk of the write-ahead log is good for.",
     default=3000,
+)
+
+WAL_BATCH_BYTES = size(
+    "automq.wal.batch.bytes",
+    "In an object store: a batch of appends is written when it has so many bytes.",
+    default=8 * MIB,
+    at_least=64 * KIB,
+)
+WAL_BATCH_INTERVAL_MS = size(
+    "automq.wal.batch.interval.ms",
+    "In an object store: appends are written so long after the ones before, together; the first "
+    "after a pause at once. What a producer waits for is at most this and one PUT; 4 PUTs a second "
+    "are what it costs.",
+    default=250,
+)
+WAL_BATCH_URGENT_INTERVAL_MS = size(
+    "automq.wal.batch.urgent.interval.ms",
+    "The same for appends that a coordinator waits for (commits of offsets, rebalances): fewer "
+    "PUTs if it is larger.",
+    default=25,
 )
 
 # -- memory

@@ -4,17 +4,19 @@
 lists and removes. `FileWals` keeps them in segment files, written
 by a native thread (its front page, the crate `automq-wal`, specifies every byte); `SimulatedDisk`
 is its twin in memory, which survives the crash of a simulated node and loses what was not synced.
+`ObjectWals` keeps them in an object store, in numbered objects that are created if absent.
 
-Invariants, the same for both:
-* `durable` passes a record only after a successful sync of it and of all before it.
+Invariants, the same for all:
+* `durable` passes a record only after a successful sync (or create) of it and of all before it.
 * A WAL id serves one incarnation of a node. A WAL is never opened for writing a second time.
 * After a failed write or sync nothing is acknowledged any more; the node exits.
 * Recovery hands out a prefix of what was appended: everything that was durable, perhaps more.
   What is bad below the highest position known to be synced is damage and raises WalDamaged.
 * A full disk is no failure: appends wait until there is room.
 
-It never knows what a payload is, never reads back what it wrote except in recovery, and never
-fences another machine: its lock guards against accidents on this one only.
+It never knows what a payload is, and never reads back what it wrote except in recovery. A lock of
+files guards against accidents on one machine; it never fences another. In an object store recovery
+fences the owner, wherever it is.
 """
 
 from automq._native import (
@@ -38,9 +40,12 @@ from automq._native import (
     WalUsed,
 )
 from automq.stream.wal.file import FileWal, FileWals
+from automq.stream.wal.object_home import ObjectWals
+from automq.stream.wal.object_wal import ObjectWal
 from automq.stream.wal.simulated import SimulatedDisk, SimulatedWal
-from automq.stream.wal.uri import wal_home
+from automq.stream.wal.uri import OBJECTS, store_uri_of, wal_home
 from automq.stream.wal.wal import (
+    Tasks,
     Wal,
     WalHome,
     WalOptions,
@@ -54,11 +59,15 @@ SYNC_BOUNDS_US: tuple[int, ...] = tuple(WAL_SYNC_BOUNDS_US)
 """Upper bounds of `WalStats.sync_counts`, in microseconds."""
 
 __all__ = [
+    "OBJECTS",
     "SYNC_BOUNDS_US",
     "FileWal",
     "FileWals",
+    "ObjectWal",
+    "ObjectWals",
     "SimulatedDisk",
     "SimulatedWal",
+    "Tasks",
     "Wal",
     "WalBusy",
     "WalClosed",
@@ -83,5 +92,6 @@ __all__ = [
     "WalTooLarge",
     "WalUnsupported",
     "WalUsed",
+    "store_uri_of",
     "wal_home",
 ]

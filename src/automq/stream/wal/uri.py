@@ -1,28 +1,53 @@
 """WALs by URI."""
 
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import unquote
 
+from automq.objectstore import Retrying
 from automq.stream.wal.file import FileWals
-from automq.stream.wal.wal import WalHome
+from automq.stream.wal.object_home import ObjectWals
+from automq.stream.wal.wal import Tasks, WalHome
+from automq.world import World
+
+OBJECTS = "object+"
+"""In front of `file://` it means a directory as an object store, not the WAL of segment files."""
+RIGHT = "write file://<directory> or the URI of an object store"
 
 
-def wal_home(uri: str) -> WalHome:
-    """The place that `uri` names. `file://path` is relative, `file:///path` absolute.
+def store_uri_of(uri: str) -> str | None:
+    """The object store that a WAL's URI names; None for a WAL of segment files.
 
-    Raises ValueError for anything else.
+    Raises ValueError for a URI that names neither.
     """
     scheme, separator, rest = uri.partition("://")
     if not separator:
-        raise ValueError(f"WAL URI {uri!r}: has no scheme; write file://<directory>")
-    if scheme != "file":
-        raise ValueError(
-            f"WAL URI {uri!r}: scheme {scheme!r} is not known; write file://<directory>"
-        )
-    if "?" in rest or "#" in rest:
-        raise ValueError(
-            f"WAL URI {uri!r}: a file URI takes no parameters; write file://<directory>"
-        )
-    if not rest:
-        raise ValueError(f"WAL URI {uri!r}: names no directory; write file://<directory>")
-    return FileWals(Path(unquote(rest)))
+        raise ValueError(f"WAL URI {uri!r}: has no scheme; {RIGHT}")
+    if scheme == "file":
+        if "?" in rest or "#" in rest:
+            raise ValueError(f"WAL URI {uri!r}: a file URI takes no parameters; {RIGHT}")
+        if not rest:
+            raise ValueError(f"WAL URI {uri!r}: names no directory; {RIGHT}")
+        return None
+    if scheme == "memory":
+        raise ValueError(f"WAL URI {uri!r}: memory survives nothing; {RIGHT}")
+    return uri.removeprefix(OBJECTS)
+
+
+def wal_home(
+    uri: str,
+    *,
+    cluster_id: bytes,
+    world: World,
+    tasks: Tasks,
+    store_at: Callable[[str], Retrying],
+) -> WalHome:
+    """The place that `uri` names: `file://path` is relative, `file:///path` absolute, any other is
+    an object store, which `store_at` opens.
+
+    Raises ValueError, and what `store_at` raises.
+    """
+    store_uri = store_uri_of(uri)
+    if store_uri is None:
+        return FileWals(Path(unquote(uri.partition("://")[2])))
+    return ObjectWals(store_at(store_uri), world, cluster_id, tasks)

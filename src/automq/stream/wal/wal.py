@@ -1,10 +1,13 @@
 """What a WAL is, whatever it is written to."""
 
-from collections.abc import AsyncIterator, Callable
+import asyncio
+from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 from automq._native import Buf, WalEnd, WalFailure, WalFull, WalRecord
+
+T = TypeVar("T")
 
 MIB = 1024 * 1024
 
@@ -16,13 +19,20 @@ class WalOptions:
     segment_bytes: int = 64 * MIB
     """Size of a segment file; one that must hold a larger record grows."""
     capacity_bytes: int = 2048 * MIB
-    """Disk space of all segments together; over it `append` raises WalSpaceFull."""
+    """Space of all segments or objects together; over it `append` raises WalSpaceFull."""
     inflight_bytes_max: int = 64 * MIB
-    """What may wait for the disk; over it `append` raises WalQueueFull."""
+    """What may wait for the disk or the store; over it `append` raises WalQueueFull."""
     iops_max: int = 0
-    """Syncs a second, 0 for no limit."""
+    """Syncs of a disk a second, 0 for no limit."""
     spare_segments_max: int = 4
     """Trimmed segments that are kept to be written again."""
+    batch_bytes: int = 8 * MIB
+    """In an object store: a batch that has so many is closed."""
+    batch_interval_ms: int = 250
+    """In an object store: a batch is closed so long after the one before; the first after a pause
+    at once."""
+    urgent_interval_ms: int = 25
+    """The same for a batch with an append that somebody waits for (`hurry`)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +55,14 @@ class WalStats:
     spare_segments: int
     segments_created: int
     segments_recycled: int
+
+
+class Tasks(Protocol):
+    """Where background work belongs: an `asyncio.TaskGroup`, whose end is its end."""
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None
+    ) -> "asyncio.Task[T]": ...
 
 
 class WalOwner(NamedTuple):
@@ -118,6 +136,11 @@ class Wal(Protocol):
         """
         ...
 
+    def hurry(self) -> None:
+        """What was appended last is waited for in a chain of such waits (HAZARDS 20): it must not
+        wait for others to share its write. Call it before `submit`."""
+        ...
+
     def submit(self) -> None:
         """Hands everything queued to the disk. Call it once per turn of the event loop."""
         ...
@@ -161,7 +184,7 @@ class WalRecovery(Protocol):
 
     @property
     def end(self) -> WalEnd:
-        """Where the log ends, known once the iteration is over."""
+        """Where the log ends, known once the iteration is over: nothing is from there on."""
         ...
 
 

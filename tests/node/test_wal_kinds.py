@@ -1,0 +1,120 @@
+"""A node whose write-ahead log is in an object store, and one that changes the kind of its log."""
+
+import pytest
+
+from automq.metadata.records.wals import WalKind
+from automq.node.failure import NodeFailure
+from automq.node.storage import WalPlaces
+from automq.objectstore import Retrying
+from automq.objectstore.simulated import Effect, Fault
+from automq.stream.wal import ObjectWals, Tasks, WalHome, WalOwner
+from automq.stream.wal.object_keys import mark_key
+from automq.stream.wal.object_marks import WalObjects
+from support.loose_tasks import LooseTasks
+from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
+from support.storage import Machine
+from support.virtual_node import VirtualNode, virtual_node
+from support.virtual_time import virtual
+
+DISK, STORE = "automq.wal.uri=file:///disk", "automq.wal.uri=object+file:///wal"
+
+
+def wals_of(machine: Machine) -> WalPlaces:
+    """The places of both kinds."""
+
+    def wals(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
+        if uri == DISK.partition("=")[2]:
+            return machine.disk
+        store = Retrying(machine.store, machine.world)
+        return ObjectWals(store, machine.world, cluster_id, tasks)
+
+    return wals
+
+
+async def say(node: VirtualNode, *values: bytes) -> int:
+    """Produce; the base offset."""
+    row = only(await node.client().ask(produce(*values), PRODUCE_VERSION))
+    assert row.error_code == 0, row
+    return int(row.base_offset)
+
+
+async def high_watermark(node: VirtualNode) -> int:
+    return int(only(await node.client().ask(fetch(0), FETCH_VERSION)).high_watermark)
+
+
+def wal_objects(machine: Machine) -> list[str]:
+    objects = machine.store.memory.objects
+    return [it.key for prefix in ("wal/", "wals/") for it in objects.list(prefix, None)]
+
+
+@virtual
+async def test_a_node_goes_from_one_kind_to_the_other_and_back_and_loses_nothing() -> None:
+    machine = Machine()
+    expected = 0
+    for life, setting in enumerate((DISK, STORE, STORE, DISK, STORE)):
+        async with virtual_node(machine, setting, wals=wals_of(machine)) as node:
+            if life == 0:
+                await node.create_topic("t")
+            assert await high_watermark(node) == expected
+            assert await say(node, b"a", b"b") == expected
+            expected += 2
+            storage = node.parts.metadata.image.storage
+            [wal] = [wal for wal in storage.wals.values() if not wal.closed]
+            assert wal.kind == (WalKind.FILE if setting == DISK else WalKind.OBJECT)
+            assert len(machine.disk.ids) == (setting == DISK)
+    # Of each log in the store that was taken over one fence is left, of the last one all.
+    assert len([key for key in wal_objects(machine) if key.startswith("wals/")]) == 1
+
+
+@virtual
+async def test_a_log_in_a_store_that_is_marked_as_another_nodes_is_refused() -> None:
+    machine = Machine()
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        await say(node, b"a")
+        cluster_id = node.parts.metadata.stored.cluster_id
+        wal_id = node.parts.engine.wal.wal_id
+    home = wals_of(machine)(STORE.partition("=")[2], cluster_id, LooseTasks())
+    assert await home.owner_of(wal_id) == WalOwner(cluster_id, 1)
+    key = mark_key(cluster_id, wal_id)
+    mark = bytes(await machine.store.get(key))
+    store = Retrying(machine.store, machine.world)
+    await machine.store.delete(key)
+    await WalObjects(store, machine.world, cluster_id, wal_id).mark("begin", 0, 2, 0)
+    with pytest.raises(ExceptionGroup) as caught:
+        async with virtual_node(machine, STORE, wals=wals_of(machine)):
+            raise AssertionError("it must not start")
+    assert caught.group_contains(NodeFailure, match=f"log {wal_id} belongs to node 2, and this is")
+    await machine.store.put(key, [mark])
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        assert await high_watermark(node) == 1
+
+
+@virtual
+async def test_a_lost_begin_mark_stops_the_start_when_data_was_only_there() -> None:
+    machine = Machine()
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        await say(node, b"a")
+        cluster_id, wal_id = node.parts.metadata.stored.cluster_id, node.parts.engine.wal.wal_id
+    await machine.store.delete(mark_key(cluster_id, wal_id))
+    with pytest.raises(ExceptionGroup) as caught:
+        async with virtual_node(machine, STORE, wals=wals_of(machine)):
+            raise AssertionError("it must not start")
+    assert caught.group_contains(NodeFailure, match=f"log {wal_id} is not in object.file:///wal")
+
+
+@virtual
+async def test_a_store_that_loses_answers_while_the_log_is_written_loses_nothing() -> None:
+    machine = Machine()
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        creates = frozenset({"create"})
+        for effect in (Effect.LOSE_ANSWER, Effect.FAIL, Effect.APPLY_LATE):
+            machine.store.inject(
+                Fault(effect, creates, "wal/", times=10, probability=0.5, wait_ms=(0, 400))
+            )
+        for number in range(20):
+            assert await say(node, b"%d" % number) == number
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        assert await high_watermark(node) == 20
