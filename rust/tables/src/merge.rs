@@ -165,11 +165,12 @@ impl Storage {
 
     fn plan_runs(&self, rules: &MergeRules, left_out: &LeftOut) -> Option<Merge> {
         let mut plans: BTreeMap<u8, Plan> = BTreeMap::new();
-        for (id, stream) in &self.streams.by_id {
-            if stream.small.len() < rules.fan_in || left_out.streams.contains(id) {
+        for id in self.objects.crowded(rules.fan_in) {
+            let Some(stream) = self.streams.get(id).filter(|_| !left_out.streams.contains(&id))
+            else {
                 continue;
-            }
-            if let Some((level, run)) = self.run_of(*id, stream, rules, left_out) {
+            };
+            if let Some((level, run)) = self.run_of(id, stream, rules, left_out) {
                 let plan = plans.entry(level).or_default();
                 plan.is_due |= run.len() >= PATIENCE * rules.fan_in;
                 plan.add(run, rules);

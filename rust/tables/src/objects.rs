@@ -65,9 +65,38 @@ pub struct Objects {
     unreferenced: BTreeSet<i64>,
     /// By level and id: objects with a small range that a stream still reads.
     shared: BTreeSet<(u8, i64)>,
+    merged: Merged,
     /// Of all objects that are read, and of what streams read from them.
     read_bytes: i64,
     live_bytes: i64,
+}
+
+/// How many small ranges each stream reads from objects of level 1 and above, so that those with
+/// many are found without a look at the others.
+#[derive(Debug, Default)]
+struct Merged {
+    counts: BTreeMap<i64, u32>,
+    by_count: BTreeSet<(u32, i64)>,
+}
+
+impl Merged {
+    fn add(&mut self, stream: i64) {
+        let count = self.counts.entry(stream).or_default();
+        self.by_count.remove(&(*count, stream));
+        *count += 1;
+        self.by_count.insert((*count, stream));
+    }
+
+    fn remove(&mut self, stream: i64) {
+        let Some(count) = self.counts.get_mut(&stream) else { return };
+        self.by_count.remove(&(*count, stream));
+        *count -= 1;
+        if *count == 0 {
+            self.counts.remove(&stream);
+        } else {
+            self.by_count.insert((*count, stream));
+        }
+    }
 }
 
 impl Objects {
@@ -162,6 +191,9 @@ impl Objects {
         hold!(object.ranges.alive_count() == 0, "object {} has ranges", object.id);
         object.ranges = PackedRanges::new(small);
         let named = (object.level, object.id);
+        if object.level > 0 {
+            small.iter().for_each(|range| self.merged.add(range.stream));
+        }
         self.shared.insert(named);
         Ok(())
     }
@@ -173,6 +205,10 @@ impl Objects {
             return Err(Broken(format!("object {} holds nothing of stream {stream}", object.id)));
         };
         hold!(object.ranges.kill(row), "object {}: stream {stream} ended twice", object.id);
+        if object.level > 0 {
+            self.merged.remove(stream);
+        }
+        let object = self.at_mut(slot);
         if object.ranges.alive_count() == 0 {
             let named = (object.level, object.id);
             self.shared.remove(&named);
@@ -185,6 +221,14 @@ impl Objects {
     pub fn shared(&self, levels: RangeInclusive<u8>) -> impl Iterator<Item = &Object> {
         let range = (*levels.start(), i64::MIN)..=(*levels.end(), i64::MAX);
         self.shared.range(range).map(|(_, id)| self.at(self.by_id[id]))
+    }
+
+    /// Streams that read so many small ranges or more from objects of level 1 and above, by id.
+    pub fn crowded(&self, ranges_min: usize) -> Vec<i64> {
+        let from = (u32::try_from(ranges_min).unwrap_or(u32::MAX), i64::MIN);
+        let mut streams: Vec<i64> = self.merged.by_count.range(from..).map(|(_, id)| *id).collect();
+        streams.sort_unstable();
+        streams
     }
 
     /// Bytes of all objects that are read, and of the ranges that streams read from them.

@@ -108,7 +108,8 @@ fn replace(storage: &mut Storage, model: &mut Model, dice: &mut Dice) {
     let replacement = Replacement { removed: &removed, added: &added };
     let verdicts = storage.judge_replace(&replacement).unwrap();
     assert!(verdicts.iter().all(|(_, verdict)| *verdict == ReplaceVerdict::Taken));
-    storage.replace(&replacement, &[object(id)]).unwrap();
+    let level = 1 + dice.below(2) as u8;
+    storage.replace(&replacement, &[Object { level, ..object(id) }]).unwrap();
     model.objects.insert(id);
     let again = storage.judge_replace(&replacement).unwrap();
     assert!(again.iter().all(|(_, verdict)| *verdict == ReplaceVerdict::Refused));
@@ -133,11 +134,23 @@ fn check(storage: &Storage, model: &Model) {
             assert!(by_time.range.start <= range.0);
         }
     }
+    for ranges_min in 1..4 {
+        assert_eq!(storage.objects.crowded(ranges_min), crowded(storage, model, ranges_min));
+    }
     let unread: BTreeSet<i64> = storage.objects.in_state(ObjectState::Committed).collect();
     for id in &model.objects {
         assert_eq!(storage.objects.get(*id).unwrap().live as usize, model.live(*id), "object {id}");
         assert_eq!(unread.contains(id), model.live(*id) == 0, "object {id}");
     }
+}
+
+/// Streams that read so many small ranges from objects of level 1 and above.
+fn crowded(storage: &Storage, model: &Model, ranges_min: usize) -> Vec<i64> {
+    let is_merged =
+        |range: &&Held| range.3 < LARGE_BYTES && storage.objects.get(range.2).unwrap().level > 0;
+    let count = |ranges: &[Held]| ranges.iter().filter(is_merged).count();
+    let streams = model.streams.iter().filter(|(_, (_, ranges))| count(ranges) >= ranges_min);
+    streams.map(|(stream, _)| *stream).collect()
 }
 
 fn reloaded(storage: &Storage) -> Storage {
