@@ -12,7 +12,7 @@ from support.storage import Machine, Sizes, StorageNode, running
 from support.virtual_time import run_virtual, virtual
 
 SIZES = Sizes(upload_bytes=1 << 20, interval_ms=10**9)
-AS_IN_FORCE = MergeLimits(32, 8, 64 * MIB, 20_000, 256 * MIB)
+AS_IN_FORCE = MergeLimits(32, 8, 64 * MIB, 5_000, 256 * MIB)
 MINUTES_A_DAY = 24 * 60
 
 

@@ -71,9 +71,10 @@ impl PackedRanges {
             .map(|(row, range)| (group * GROUP + row, range))
     }
 
-    /// The ranges that are alive, by stream.
+    /// The ranges that are alive, by stream. Groups of which none is are not decoded.
     pub fn alive(&self) -> impl Iterator<Item = Range> + '_ {
         (0..self.first_streams.len())
+            .filter(|group| !self.is_dead_group(*group))
             .flat_map(|group| {
                 self.group(group)
                     .take(GROUP.min(self.rows - group * GROUP))
@@ -86,6 +87,15 @@ impl PackedRanges {
 
     pub fn is_dead(&self, row: usize) -> bool {
         self.dead.get(row / 64).is_some_and(|word| word >> (row % 64) & 1 == 1)
+    }
+
+    fn is_dead_group(&self, group: usize) -> bool {
+        let first = group * GROUP;
+        let rows = GROUP.min(self.rows - first);
+        // A group is half a word.
+        let bits = self.dead.get(first / 64).map_or(0, |word| word >> (first % 64));
+        let all = (1_u64 << rows) - 1;
+        bits & all == all
     }
 
     /// Marks a row; says whether it was alive.
@@ -162,6 +172,17 @@ mod tests {
         let alive: Vec<_> = packed.alive().collect();
         assert_eq!((alive.len(), packed.alive_count()), (69, 69));
         assert!(!alive.contains(&rows[64]));
+    }
+
+    #[test]
+    fn groups_that_are_dead_are_passed_over_and_no_other() {
+        let rows = ranges(140);
+        let mut packed = PackedRanges::new(&rows);
+        (32..96).chain(128..139).for_each(|row| assert!(packed.kill(row)));
+        let alive: Vec<_> = packed.alive().collect();
+        assert_eq!(alive, [&rows[..32], &rows[96..128], &rows[139..]].concat());
+        assert!(packed.kill(139));
+        assert_eq!(packed.alive().last(), Some(rows[127]));
     }
 
     #[test]

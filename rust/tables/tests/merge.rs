@@ -17,7 +17,7 @@ const RULES: MergeRules = MergeRules {
     objects_max: 32,
     fan_in: 8,
     bytes_max: 64 * MIB,
-    rows_max: 20_000,
+    rows_max: 5_000,
     dead_bytes_min: 256 * MIB,
 };
 

@@ -45,7 +45,8 @@ UPLOADS_MAX = 32
 """So many uploads of a node are merged at a time."""
 FAN_IN = 8
 """So many small ranges in a row are merged again."""
-MERGED_RANGES_MAX = 20_000
+MERGED_RANGES_MAX = 5_000
+"""In one merge: putting them in place holds up the loop for a microsecond each."""
 DEAD_BYTES_MIN = 256 << 20
 """Fewer dead bytes than these in the whole store are nobody's trouble."""
 MINUTE_MS = 60_000
