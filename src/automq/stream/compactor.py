@@ -116,8 +116,9 @@ class Compactor:
         self._due.set()
 
     async def run(self) -> None:
-        """Merge whenever there is something to merge, until cancelled."""
+        """Merge whenever there is something to merge, until cancelled; not in the first seconds."""
         while True:
+            await asyncio.sleep(ASK_EVERY_MS / 1000)
             try:
                 while await self.merge_next():
                     self._note_busy()
@@ -125,7 +126,6 @@ class Compactor:
             except KafkaError as error:
                 # Another controller, or another life of this node: what ends the node says so.
                 log.warning("objects are not merged for now: %s", error)
-            await asyncio.sleep(ASK_EVERY_MS / 1000)
             await self._until_due()
 
     async def merge_next(self) -> bool:
