@@ -65,6 +65,7 @@ def test_a_seed_is_the_same_run_in_every_process() -> None:
         "trims the wal before the commit is stored",
         "recovery leaves out the last record",
         "deletes objects that are still read",
+        "takes out a range that was not merged",
     ],
 )
 def test_a_bug_that_few_seeds_are_enough_for_is_found(name: str) -> None:
