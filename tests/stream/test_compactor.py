@@ -2,7 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -309,18 +310,30 @@ def damage(node: StorageNode, object_id: int) -> None:
     objects.put(key, [bytes(bytes_)])
 
 
+@contextmanager
+def logged() -> Iterator[list[str]]:
+    """What the compactor says meanwhile, with its level."""
+    lines: list[str] = []
+    handler = logging.Handler()
+    handler.emit = lambda record: lines.append(  # type: ignore[method-assign]
+        f"{record.levelname} {record.getMessage()}"
+    )
+    logger = logging.getLogger("automq.stream.compactor")
+    logger.addHandler(handler)
+    try:
+        yield lines
+    finally:
+        logger.removeHandler(handler)
+
+
 @virtual
 async def test_a_damaged_source_is_an_alarm_and_others_go_on() -> None:
     async with running(Machine(), QUIET) as node:
         stream = await node.new_stream()
         await write(node, [stream], 9)
         damage(node, 1)
-        lines: list[str] = []
-        handler = logging.Handler()
-        handler.emit = lambda record: lines.append(f"{record.levelname} {record.getMessage()}")  # type: ignore[method-assign]
-        logging.getLogger("automq.stream.compactor").addHandler(handler)
-        working = await merge_all(node)
-        logging.getLogger("automq.stream.compactor").removeHandler(handler)
+        with logged() as lines:
+            working = await merge_all(node)
         assert working.metrics.damaged_objects == 1
         assert [line for line in lines if line.startswith("ERROR") and data_key(CLUSTER, 1) in line]
         ranges = await held(node, stream)
@@ -430,3 +443,22 @@ async def test_it_gives_way_to_uploads_and_readers_but_not_for_ever() -> None:
         waited_ms = clock.monotonic_ms() - started_ms
         assert 200 * working.metrics.requests <= waited_ms < 300 * working.metrics.requests
         assert len(await held(node, stream)) == 1
+
+
+@virtual
+async def test_it_says_once_that_it_does_not_keep_up_and_what_to_do() -> None:
+    async with running(Machine(), QUIET) as node:
+        stream = await node.new_stream()
+        await write(node, [stream], 16)
+        working = compactor(node, bytes_per_s=1)
+        with logged() as lines:
+            merging = asyncio.create_task(working.run())
+            while not lines or lines[-1].startswith("INFO"):  # noqa: ASYNC110 (time is virtual)
+                await asyncio.sleep(1)
+            assert working.metrics.behind_ms >= 600_000
+            await asyncio.sleep(100_000)
+        merging.cancel()
+        warnings = [line for line in lines if line.startswith("WARNING")]
+        assert len(warnings) == 1
+        assert "automq.object.compaction.bytes.per.second" in warnings[0]
+        assert working.metrics.behind_ms == 0, "it has caught up"
