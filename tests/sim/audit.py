@@ -19,6 +19,9 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
     """Nothing on the disk; in the store every committed object, and nothing that is forgotten."""
     if node.disk.ids:
         complain(f"WALs {node.disk.ids} are left after a clean stop")
+    for mark in [known.key async for known in node.store.list("wals/")]:
+        if not node.objects.came_late(mark):
+            complain(f"{mark}: a WAL in the store is left after a clean stop")
     world = World(clock=node.clock, chance=random.Random("audit"))
     wire = StoreWire(node.store, node.loop, "audit", node.trace)
     reader = MetadataReader(SteadyRegister(ObjectStoreRegister(wire), world))

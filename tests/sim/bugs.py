@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from automq._native import Columns, DamagedObject, WalRecord
+from automq._native import Columns, DamagedObject, WalObject, WalRecord
 from automq.broker.apis import fetch
 from automq.broker.partitions import Partitions
 from automq.controller.local import LocalController
@@ -31,7 +31,10 @@ from automq.stream.keys import data_key
 from automq.stream.reader import ObjectReader
 from automq.stream.recovery import WalRecovery
 from automq.stream.uploader import Uploader
-from automq.stream.wal import WalFailed
+from automq.stream.wal import ObjectWal, ObjectWals, WalFailed
+from automq.stream.wal.object_home import ObjectRecovery
+from automq.stream.wal.object_keys import wal_prefix
+from automq.stream.wal.object_marks import Broken, WalObjects
 
 Bug = Callable[[], Any]
 BUGS: dict[str, Bug] = {}
@@ -399,4 +402,61 @@ def forgets_the_producers_of_what_was_merged() -> Iterator[None]:
         patch.object(LocalController, "replace_extents", replace_extents),
         patch.object(ObjectReader, "digest", digest),
     ):
+        yield
+
+
+# -- the WAL in an object store
+
+
+@bug
+def acknowledges_a_batch_of_the_log_before_those_below_it() -> Iterator[None]:
+    real = ObjectWal._acknowledge
+
+    def acknowledge(self: ObjectWal) -> None:
+        for sent in list(self._sent):
+            if not sent.is_stored and self._sent[-1].is_stored:
+                # A later one is there: those before it will be.
+                sent.is_stored = True
+        real(self)
+
+    with patch.object(ObjectWal, "_acknowledge", acknowledge):
+        yield
+
+
+@bug
+def takes_a_number_of_the_log_that_is_taken_for_its_own() -> Iterator[None]:
+    """`exists` is read as: an earlier attempt of ours."""
+    real = WalObjects.create
+
+    async def create(self: WalObjects, *args: Any) -> WalObject | Broken | None:
+        lost = await real(self, *args)
+        is_mark = isinstance(lost, WalObject) and lost.kind in ("fence", "end")
+        return None if is_mark else lost
+
+    with patch.object(WalObjects, "create", create):
+        yield
+
+
+@bug
+def reads_a_log_in_the_store_without_fencing_it() -> Iterator[None]:
+    async def fence(self: ObjectRecovery) -> tuple[int, bool]:
+        number, mark = await self._first_free(self._start >> 24)
+        return number, mark is not None
+
+    with patch.object(ObjectRecovery, "fence", fence):
+        yield
+
+
+@bug
+def deletes_the_fence_with_the_log() -> Iterator[None]:
+    """HAZARDS 1."""
+    real = ObjectWals.remove
+
+    async def remove(self: ObjectWals, wal_id: int) -> bool:
+        is_there = await real(self, wal_id)
+        prefix = wal_prefix(self._cluster_id, wal_id)
+        await self._store.delete_many([it.key async for it in self._store.list(prefix)])
+        return is_there
+
+    with patch.object(ObjectWals, "remove", remove):
         yield

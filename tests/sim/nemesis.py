@@ -39,6 +39,7 @@ class Nemesis:
             "store outage": self._store_outage,
             "store is slow": self._store_is_slow,
             "store hides": self._store_hides,
+            "store hides the WAL": self._store_hides_the_wal,
             "late writes": self._late_writes,
             "disk is slow": self._disk_is_slow,
             "disk is full": self._disk_is_full,
@@ -157,6 +158,12 @@ class Nemesis:
         )
         await self._while_it_lasts()
 
+    async def _store_hides_the_wal(self) -> None:
+        """Batches and fences: a create still sees them, and reads are repeated."""
+        reads = frozenset({"get", "head"})
+        self._node.store.inject(Fault(Effect.HIDE, reads, "wal/", times=None, probability=0.3))
+        await self._while_it_lasts()
+
     async def _late_writes(self) -> None:
         self._inject(Effect.APPLY_LATE, probability=0.2, wait_ms=(10, 60_000))
         self._inject(Effect.LOSE_ANSWER, probability=0.2)
@@ -173,7 +180,7 @@ class Nemesis:
         operations = Fault(effect).operations
         if effect in (Effect.LOSE_ANSWER, Effect.APPLY_LATE):
             operations = frozenset({"put", "create", "delete"})
-        prefix = self._chance.choice(["", "", "data/", "meta/"])
+        prefix = self._chance.choice(["", "", "data/", "meta/", "wal/"])
         self._node.store.inject(
             Fault(
                 effect,

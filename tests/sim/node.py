@@ -13,8 +13,9 @@ from automq.metadata.register import ObjectStoreRegister
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
 from automq.node.run import first_of, serve, told
+from automq.objectstore import Retrying
 from automq.objectstore.simulated import SimulatedStore
-from automq.stream.wal import SimulatedDisk
+from automq.stream.wal import ObjectWals, SimulatedDisk, Tasks, WalHome
 from automq.world import World
 from sim.loop import Process, SimLoop
 from sim.net import Net, SimDoor
@@ -25,6 +26,8 @@ WALL_START_MS = 1_700_000_000_000
 KIB = 1024
 REASONS_OF_FIGHT = ("another controller has taken over", "has registered again")
 URI = "simulated://"
+ON_DISK, IN_STORE = "file:///simulated", "object+simulated://"
+SHARE_IN_STORE = 0.4
 
 
 class WallClock:
@@ -72,8 +75,30 @@ def node_config(chance: random.Random) -> NodeConfig:
         keys.automq.WAL_CAPACITY_BYTES.name: segment_bytes * chance.choice([6, 64]),
     }
     return msgspec.structs.replace(
-        config, budgets=budgets, values=values, storage_uri=URI, metadata_uri=URI, wal_uri=URI
+        config,
+        budgets=budgets,
+        values=values,
+        storage_uri=URI,
+        metadata_uri=URI,
+        wal_uri=ON_DISK,
     )
+
+
+def config_of(seed: int) -> NodeConfig:
+    """The configuration of a seed's node; that of some keeps its WAL in the object store."""
+    config = node_config(random.Random(f"{seed} config"))
+    chance = random.Random(f"{seed} wal")
+    return with_wal_in_store(config, chance) if chance.random() < SHARE_IN_STORE else config
+
+
+def with_wal_in_store(config: NodeConfig, chance: random.Random) -> NodeConfig:
+    """The same node without a disk."""
+    values = dict(config.values) | {
+        keys.automq.WAL_BATCH_BYTES.name: chance.choice([4 * KIB, 256 * KIB]),
+        keys.automq.WAL_BATCH_INTERVAL_MS.name: chance.choice([5, 50, 250]),
+        keys.automq.WAL_BATCH_URGENT_INTERVAL_MS.name: chance.choice([1, 25]),
+    }
+    return msgspec.structs.replace(config, values=values, wal_uri=IN_STORE)
 
 
 class Incarnation:
@@ -105,7 +130,13 @@ class Incarnation:
         door = SimDoor(node.net, self.process, node.config.listeners[0])
         wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
         register = ObjectStoreRegister(wire)
-        places = Places(store=wire, register=register, wals=lambda *_: self.disk, doors=[door])
+
+        def wals(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
+            if uri == ON_DISK:
+                return self.disk
+            return ObjectWals(Retrying(wire, world), world, cluster_id, tasks)
+
+        places = Places(store=wire, register=register, wals=wals, doors=[door])
         try:
             await serve(
                 node.config, world, places, self.stopping, started_ms=0, ready=self._note_ready
@@ -238,4 +269,5 @@ def describe(config: NodeConfig) -> dict[str, Any]:
     found["log_cache_bytes"] = config.budgets.log_cache_bytes
     found["upload_bytes"] = config.budgets.upload_bytes
     found["wal"] = config.values[keys.automq.WAL_CAPACITY_BYTES.name]
+    found["wal_uri"] = config.wal_uri
     return found

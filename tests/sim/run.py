@@ -20,7 +20,7 @@ from sim.loop import Deadlock, SimLoop
 from sim.members import Group, Member
 from sim.nemesis import Nemesis
 from sim.net import Net
-from sim.node import Node, describe, node_config
+from sim.node import Node, config_of, describe
 from sim.reading import EARLIEST, LATEST, Reader, WideReader, list_offset
 from sim.trace import Trace
 from sim.truth import PartitionTruth, Truth, Value
@@ -100,7 +100,7 @@ class Run:
             loop=self.loop,
             net=self.net,
             trace=self.trace,
-            config=node_config(random.Random(f"{seed} config")),
+            config=config_of(seed),
             complain=self.complain,
         )
         # The largest request has to fit into the WAL, as in every configuration that is accepted.
