@@ -5,6 +5,7 @@ Payloads cross as `Buf`: shared, never copied. This file is the contract and car
 
 import builtins
 from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal, Self, TypeAlias, TypeVar, final
 
@@ -1001,14 +1002,22 @@ class BlobStore:
         options: Mapping[str, str],
         ca_pem: bytes | None = None,
         proxy: str | None = None,
+        address: IPv4Address | IPv6Address | None = None,
+        multipart_bytes: int = ...,
     ) -> BlobStore:
         """A store in the network, by the `scheme` of its URIs: s3, oss, gs, az. Sends nothing yet.
 
         `timeout_ms` is for a request without a body. `options` are those of the `object_store`
         crate (`aws_region`, `aws_endpoint`, ...), for oss `region`, `endpoint`, `path_style` and
         names of the environment; keys and tokens are among them. `ca_pem` are certificates trusted
-        besides the system's. Without `proxy` none is used. Raises BlobError.
+        besides the system's. Without `proxy` none is used. With `address` the store is
+        asked there, wherever its name leads. An object above `multipart_bytes` is put in parts
+        (default: `BLOB_MULTIPART_BYTES`). Raises BlobError.
         """
+
+    @property
+    def authority(self) -> str | None:
+        """Host, and port if it is not the usual one, of the server; None for a directory."""
 
     def fileno(self) -> int:
         """Readable when completions wait: written once when the queue stops being empty."""
@@ -1037,6 +1046,10 @@ class BlobStore:
 
     def copy(self, token: int, source: str, target: str) -> None:
         """Writes what `source` holds as `target`. Completes with None."""
+
+    def settings(self, token: int) -> None:
+        """Completes with (what stands before every key, answers): for each question in the store's
+        words (question, None, XML) or (question, error's name, message); NotFound: not set."""
 
     def cancel(self, token: int) -> None:
         """Drops a request in the network; file work that has begun ends on its own. A completion

@@ -94,7 +94,7 @@ def test_a_database_that_cannot_be_used_ends_the_start_with_one_line(
     broker = Server(tmp_path, f"automq.metadata.uri={uri}")
     broker.launch()
     assert broker.process is not None
-    assert broker.process.wait(30) == 1
+    assert broker.process.wait(30) == 2
     lines = broker.log.splitlines()
     assert lines[-1] == (
         f'automq: PostgreSQL at 127.0.0.1:{database.port}: database "nowhere" does not exist'

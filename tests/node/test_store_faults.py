@@ -8,7 +8,8 @@ import pytest
 
 from automq._native import read_records
 from automq.objectstore import Throttled, Unavailable
-from automq.objectstore.simulated import READS, Effect, Fault
+from automq.objectstore.metrics import READS
+from automq.objectstore.simulated import Effect, Fault
 from automq.protocol import errors
 from crash.load import PARTITIONS, Load
 from crash.readers import SteadyReader

@@ -13,6 +13,7 @@ import pytest
 from automq.objectstore import (
     AlreadyExists,
     Denied,
+    NoBucket,
     NotFound,
     ObjectStore,
     OutcomeUnknown,
@@ -117,7 +118,7 @@ async def test_a_create_in_gcs_is_for_generation_0(told: Told, gcs: ObjectStore)
         (409, "Conflict", TryAgain),
         (429, "SlowDown", Throttled),
         (403, "AccessDenied", Denied),
-        (404, "NoSuchBucket", Denied),
+        (404, "NoSuchBucket", NoBucket),
         (503, "ServiceUnavailable", OutcomeUnknown),
     ],
 )
@@ -158,7 +159,7 @@ async def test_a_create_in_azure_is_if_none_match(told: Told, azure: ObjectStore
         (412, "ConditionNotMet", AlreadyExists),
         (409, "OperationTimedOut", TryAgain),
         (403, "AuthenticationFailed", Denied),
-        (404, "ContainerNotFound", Denied),
+        (404, "ContainerNotFound", NoBucket),
         (503, "ServerBusy", OutcomeUnknown),
     ],
 )

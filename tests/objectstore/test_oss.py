@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from ipaddress import ip_address
 
 import alibabacloud_oss_v2 as sdk
 import pytest
@@ -229,3 +230,16 @@ async def test_without_keys_and_role_nothing_is_sent(oss: OssServer, oss_uri: st
                 await call
         await store.close()
     assert oss.seen == []
+
+
+async def test_a_store_is_asked_at_one_address_wherever_its_name_leads(
+    oss: OssServer, oss_uri: str, oss_keys: Credentials
+) -> None:
+    uri = oss_uri.replace("127.0.0.1", "nowhere.invalid")
+    address = ip_address("127.0.0.1")
+    store = open_store(uri, system_world(), credentials=oss_keys, address=address)
+    await store.put("a", [b"there"])
+    assert (await store.settings()).versioning() == ""
+    await store.close()
+    assert oss.objects == {"p/a": b"there"}
+    assert oss.seen[0].headers["host"].startswith("nowhere.invalid:")

@@ -14,7 +14,8 @@ from automq.objectstore import (
     Unavailable,
     open_store,
 )
-from automq.objectstore.simulated import READS, Effect, Fault, Faulty, SimulatedStore
+from automq.objectstore.metrics import READS
+from automq.objectstore.simulated import Effect, Fault, Faulty, SimulatedStore
 from automq.world import World, system_world
 from support.virtual_time import LoopClock, run_virtual
 

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from typing import Any, TypeVar
 
 from automq._native import Buf
-from automq.objectstore import ObjectInfo
+from automq.objectstore import BucketSettings, ObjectInfo
 from automq.objectstore.memory import Objects
 from automq.objectstore.simulated import SimulatedStore
 from automq.objectstore.store import Pieces
@@ -92,6 +92,10 @@ class StoreWire:
 
     async def copy(self, source: str, target: str) -> None:
         await self._call("copy", source, lambda: self._store.copy(source, target))
+
+    async def settings(self) -> BucketSettings:
+        """At once: a new store asks this once, and no seed is about it."""
+        return await self._store.memory.settings()
 
     async def close(self) -> None:
         """The store stays."""

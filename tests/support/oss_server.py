@@ -12,6 +12,8 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler
 from threading import Lock
 from urllib.parse import quote, unquote, urlsplit
@@ -20,8 +22,12 @@ from xml.sax.saxutils import escape
 
 from support.http_server import http_server
 
-MODIFIED = "2024-05-06T07:08:09.000Z"
-MODIFIED_HTTP = "Mon, 06 May 2024 07:08:09 GMT"
+SETTINGS = {
+    "versioning": "",
+    "lifecycle": "NoSuchLifecycle",
+    "worm": "NoSuchWORMConfiguration",
+}
+"""Questions about a bucket, and what they are answered with where nothing is set."""
 RANGE = re.compile(r"bytes=(\d+)-(\d*)")
 AUTHORIZATION = re.compile(
     r"OSS4-HMAC-SHA256 Credential=(?P<key>[^/]+)/(?P<scope>[^,]+)"
@@ -60,6 +66,12 @@ class OssServer:
     token: str | None = None
     page_keys: int = 1000
     throttle: int = 0
+    settings: dict[str, str] = field(default_factory=dict)
+    """What is set for the bucket, by question: "versioning", "lifecycle", "worm"; in XML."""
+    ignores_conditions: bool = False
+    """As OSS does in a bucket that is or was versioned."""
+    denied: set[str] = field(default_factory=set)
+    """Methods, and questions about the bucket, that this user has no right to."""
     refuse_to_delete: set[str] = field(default_factory=set)
     objects: dict[str, bytes] = field(default_factory=dict)
     uploads: dict[str, dict[int, bytes]] = field(default_factory=dict)
@@ -74,6 +86,8 @@ class OssServer:
                 self.throttle -= 1
                 raise Refused(503, "QpsLimitExceeded", "Please reduce your request rate.")
             self.check_signature(request)
+            if self.denied & {request.method, *request.query}:
+                raise Refused(403, "AccessDenied", "You have no right to do this.")
             bucket, _, key = unquote(request.path)[1:].partition("/")
             if bucket != self.bucket:
                 raise Refused(404, "NoSuchBucket", "The specified bucket does not exist.")
@@ -127,6 +141,13 @@ class OssServer:
             return self.listed(request.query)
         if request.method == "POST" and "delete" in request.query:
             return self.deleted(request)
+        for question, missing in SETTINGS.items():
+            if request.method == "GET" and question in request.query:
+                if question in self.settings:
+                    return xml(self.settings[question])
+                if missing:
+                    raise Refused(404, missing, "Nothing of the kind is set.")
+                return xml("<VersioningConfiguration/>")
         raise Refused(405, "MethodNotAllowed", "The specified method is not allowed.")
 
     def listed(self, query: dict[str, str]) -> Answer:
@@ -138,7 +159,7 @@ class OssServer:
         shown = keys[:most]
         name = quote if query.get("encoding-type") == "url" else escape
         rows = "".join(
-            f"<Contents><Key>{name(key)}</Key><LastModified>{MODIFIED}</LastModified>"
+            f"<Contents><Key>{name(key)}</Key><LastModified>{now_iso()}</LastModified>"
             f'<ETag>"{etag(self.objects[key])}"</ETag><Type>Normal</Type>'
             f"<Size>{len(self.objects[key])}</Size><StorageClass>Standard</StorageClass></Contents>"
             for key in shown
@@ -207,7 +228,8 @@ class OssServer:
         raise Refused(405, "MethodNotAllowed", "The specified method is not allowed.")
 
     def put(self, request: Request, key: str) -> Answer:
-        if request.headers.get("x-oss-forbid-overwrite") == "true" and key in self.objects:
+        is_create = request.headers.get("x-oss-forbid-overwrite") == "true"
+        if is_create and key in self.objects and not self.ignores_conditions:
             raise Refused(409, "FileAlreadyExists", "The object you specified already exists.")
         source = request.headers.get("x-oss-copy-source")
         if source is None:
@@ -218,13 +240,13 @@ class OssServer:
             raise Refused(400, "InvalidArgument", "Copy Source must be /bucket/object.")
         body = self.objects[key] = self.object(name[len(self.bucket) + 2 :])
         return xml(
-            f'<CopyObjectResult><LastModified>{MODIFIED}</LastModified><ETag>"{etag(body)}"</ETag>'
+            f'<CopyObjectResult><LastModified>{now_iso()}</LastModified><ETag>"{etag(body)}"</ETag>'
             "</CopyObjectResult>"
         )
 
     def got(self, request: Request, key: str) -> Answer:
         body = self.object(key)
-        headers = {"ETag": f'"{etag(body)}"', "Last-Modified": MODIFIED_HTTP}
+        headers = {"ETag": f'"{etag(body)}"', "Last-Modified": formatdate(usegmt=True)}
         asked = RANGE.fullmatch(request.headers.get("range", ""))
         if asked is None:
             return Answer(body, headers=headers)
@@ -262,6 +284,11 @@ class OssServer:
         if parts is None:
             raise Refused(404, "NoSuchUpload", "The specified upload does not exist.")
         return parts
+
+
+def now_iso() -> str:
+    """When any object was written, as lists say it: nobody here asks about an old one."""
+    return f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S}.000Z"
 
 
 def etag(body: bytes) -> str:

@@ -27,6 +27,8 @@ class Mischief(Enum):
     """The connection breaks after half of an object's bytes."""
     WRONG_BYTES = auto()
     """One byte of an object is another one."""
+    IGNORE_CONDITION = auto()
+    """The server never hears that a create has a condition."""
     LOSE_ANSWER = auto()
     """The server does it, and the connection breaks before the answer."""
 
@@ -99,7 +101,10 @@ class Handler(BaseHTTPRequestHandler):
     def _ask(self, body: bytes) -> tuple[int, list[tuple[str, str]], bytes]:
         upstream = http.client.HTTPConnection(self.proxy.upstream, timeout=60)
         try:
-            headers = {k: v for k, v in self.headers.items() if k.lower() not in HOP_HEADERS}
+            dropped = set(HOP_HEADERS)
+            if self.proxy.of(self.command) is Mischief.IGNORE_CONDITION:
+                dropped.add("if-none-match")
+            headers = {k: v for k, v in self.headers.items() if k.lower() not in dropped}
             upstream.request(self.command, self.path, body=body, headers=headers)
             answer = upstream.getresponse()
             return answer.status, answer.getheaders(), answer.read()

@@ -9,7 +9,9 @@
 
 mod client;
 mod oss;
+mod place;
 mod seen;
+mod settings;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -17,6 +19,7 @@ mod verdict;
 
 use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +37,8 @@ use crate::{Error, Info, Kind, Op, Reply};
 use client::client;
 use verdict::{create_failed, failed};
 
-/// Above this an object is uploaded in parts, so that a lost connection costs one part.
+/// Above this an object is uploaded in parts (unless the configuration says otherwise), so that a
+/// lost connection costs one part.
 pub const MULTIPART_BYTES: u64 = 100 << 20;
 pub const PART_BYTES: usize = 16 << 20;
 const PARTS_INFLIGHT_MAX: usize = 4;
@@ -83,6 +87,10 @@ pub struct Config {
     pub ca_pem: Option<Vec<u8>>,
     /// Where requests go through; None is straight, whatever the environment says.
     pub proxy: Option<String>,
+    /// The one address at which the store is asked, of all that its name has.
+    pub address: Option<IpAddr>,
+    /// Above this an object is uploaded in parts.
+    pub multipart_bytes: u64,
 }
 
 /// Never shows the options: there are secrets in them.
@@ -126,7 +134,12 @@ impl Cloud {
             Op::List { prefix, after, page } => self.list(&prefix, after, page).await,
             Op::Delete { keys } => self.delete(keys).await,
             Op::Copy { source, target } => self.copy(&source, &target).await.map(|()| Reply::Done),
+            Op::Settings => settings::ask(&self.config).await.map(Reply::Settings),
         }
+    }
+
+    pub(crate) fn authority(&self) -> String {
+        place::authority(&place::url(&self.config))
     }
 
     async fn create(&self, key: &str, data: Vec<Bytes>) -> Result<(), Error> {
@@ -144,7 +157,7 @@ impl Cloud {
     async fn put(&self, key: &str, data: Vec<Bytes>) -> Result<(), Error> {
         let path = self.path(key)?;
         let size: u64 = data.iter().map(|piece| piece.len() as u64).sum();
-        if size > MULTIPART_BYTES {
+        if size > self.config.multipart_bytes {
             return self.put_in_parts(&path, data).await;
         }
         let body = PutPayload::from_iter(data);

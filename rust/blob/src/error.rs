@@ -17,6 +17,8 @@ pub enum Kind {
     Unavailable,
     /// The store understood and refused: credentials, permissions, bucket, region, name.
     Denied,
+    /// There is no such bucket: the URI is wrong, or it was not made yet.
+    NoBucket,
     /// The object is not what its readers were promised.
     Corrupt,
     /// A create may or may not have been applied.
@@ -35,6 +37,7 @@ impl Kind {
             Self::Throttled => "Throttled",
             Self::Unavailable => "Unavailable",
             Self::Denied => "Denied",
+            Self::NoBucket => "NoBucket",
             Self::Corrupt => "Corrupt",
             Self::OutcomeUnknown => "OutcomeUnknown",
             Self::Invalid => "Invalid",

@@ -48,6 +48,8 @@ pub enum Op {
         source: String,
         target: String,
     },
+    /// What is set for the bucket as a whole.
+    Settings,
 }
 
 /// What is known of an object without reading it.
@@ -74,6 +76,17 @@ pub enum Reply {
         objects: Vec<Info>,
         next: Option<String>,
     },
+    Settings(Settings),
+}
+
+/// What a store says when it is asked how its bucket is set up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// In front of every key of ours: which of the bucket's rules concern us.
+    pub prefix: String,
+    /// The question in the store's words, and its answer in XML; `NotFound`: nothing of the kind is
+    /// set. No answers: the store is not asked.
+    pub answers: Vec<(&'static str, Result<String, Error>)>,
 }
 
 impl Op {
@@ -95,6 +108,7 @@ impl Op {
             Self::List { prefix, .. } => check_prefix(prefix),
             Self::Copy { source, target } => check_key(source).and_then(|()| check_key(target)),
             Self::Delete { keys } => keys.iter().try_for_each(|key| check_key(key)),
+            Self::Settings => Ok(()),
         }
     }
 }
@@ -103,7 +117,7 @@ impl Op {
 #[derive(Debug)]
 pub enum Backend {
     Local(Arc<LocalDir>),
-    Cloud(Cloud),
+    Cloud(Box<Cloud>),
 }
 
 /// A backend, the port where its completions wait, and what is in flight.
@@ -147,6 +161,14 @@ impl Store {
         let task = self.running.lock().unwrap_or_else(PoisonError::into_inner).remove(&token);
         if let Some(task) = task {
             task.abort();
+        }
+    }
+
+    /// Host and port, as a URL has them, of the server that is asked; None for a directory.
+    pub fn authority(&self) -> Option<String> {
+        match &*self.backend {
+            Backend::Cloud(cloud) => Some(cloud.authority()),
+            Backend::Local(_) => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! Binding of `automq-blob`.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::os::fd::AsRawFd;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -36,7 +37,10 @@ impl BlobStore {
     }
 
     #[staticmethod]
-    #[pyo3(signature = (scheme, bucket, prefix, *, timeout_ms, options, ca_pem=None, proxy=None))]
+    #[pyo3(signature = (
+        scheme, bucket, prefix, *, timeout_ms, options, ca_pem=None, proxy=None, address=None,
+        multipart_bytes=MULTIPART_BYTES
+    ))]
     #[allow(clippy::too_many_arguments)] // It is one call, with names.
     fn cloud(
         py: Python<'_>,
@@ -47,17 +51,34 @@ impl BlobStore {
         options: HashMap<String, String>,
         ca_pem: Option<Vec<u8>>,
         proxy: Option<String>,
+        address: Option<IpAddr>,
+        multipart_bytes: u64,
     ) -> PyResult<Self> {
         let unknown = || raise(Error::new(Kind::Invalid, format!("no provider {scheme:?}")));
         let provider = Provider::of(scheme).ok_or_else(unknown)?;
         let timeout = Duration::from_millis(timeout_ms);
-        let config = Config { provider, bucket, prefix, timeout, options, ca_pem, proxy };
-        let open = || Store::new(Backend::Cloud(Cloud::new(config)?));
+        let config = Config {
+            provider,
+            bucket,
+            prefix,
+            timeout,
+            options,
+            ca_pem,
+            proxy,
+            address,
+            multipart_bytes,
+        };
+        let open = || Store::new(Backend::Cloud(Box::new(Cloud::new(config)?)));
         Ok(Self { store: py.detach(open).map_err(raise)? })
     }
 
     fn fileno(&self) -> i32 {
         self.store.fd().as_raw_fd()
+    }
+
+    #[getter]
+    fn authority(&self) -> Option<String> {
+        self.store.authority()
     }
 
     fn put(&self, token: u64, key: String, data: Vec<Octets>) -> PyResult<()> {
@@ -101,6 +122,10 @@ impl BlobStore {
         self.store.submit(token, Op::Copy { source, target }).map_err(raise)
     }
 
+    fn settings(&self, token: u64) -> PyResult<()> {
+        self.store.submit(token, Op::Settings).map_err(raise)
+    }
+
     fn cancel(&self, token: u64) {
         self.store.cancel(token);
     }
@@ -141,6 +166,17 @@ fn answer(py: Python<'_>, reply: Reply) -> PyResult<Bound<'_, PyAny>> {
         Reply::Page { objects, next } => {
             let objects: Vec<_> = objects.into_iter().map(known).collect();
             (objects, next).into_pyobject(py).map(Bound::into_any)
+        }
+        Reply::Settings(settings) => {
+            let answers: Vec<_> = settings
+                .answers
+                .into_iter()
+                .map(|(question, answer)| match answer {
+                    Ok(text) => (question, None, text),
+                    Err(error) => (question, Some(error.kind.name()), error.message),
+                })
+                .collect();
+            (settings.prefix, answers).into_pyobject(py).map(Bound::into_any)
         }
     }
 }

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from automq.objectstore.errors import AlreadyExists, NotFound, StoreError
+from automq.objectstore.errors import AlreadyExists, NoBucket, NotFound, StoreError, advice
 from automq.objectstore.store import ObjectInfo, ObjectStore
 from automq.world import World
 
@@ -67,13 +67,17 @@ class ObjectStoreRegister:
         self._store = store
         self._prefix = prefix
 
+    @property
+    def store(self) -> ObjectStore:
+        return self._store
+
     async def create(self, key: str, data: bytes) -> bool:
         try:
             await self._store.put_if_absent(self._prefix + key, [data])
         except AlreadyExists:
             return False
         except StoreError as why:
-            raise Unsettled(str(why)) from why
+            raise _unsettled(why) from why
         return True
 
     async def read(self, key: str) -> bytes | None:
@@ -82,7 +86,7 @@ class ObjectStoreRegister:
         except NotFound:
             return None
         except StoreError as why:
-            raise Unsettled(str(why)) from why
+            raise _unsettled(why) from why
 
     async def delete(self, key: str) -> None:
         try:
@@ -90,10 +94,17 @@ class ObjectStoreRegister:
         except NotFound:
             return
         except StoreError as why:
-            raise Unsettled(str(why)) from why
+            raise _unsettled(why) from why
 
     async def close(self) -> None:
         await self._store.close()
+
+
+def _unsettled(why: StoreError) -> Unsettled:
+    """A bucket that is not there will not come by itself."""
+    if isinstance(why, NoBucket):
+        return Unfit(f"{why.store}: {advice(why)}")
+    return Unsettled(str(why))
 
 
 @dataclass(frozen=True, slots=True)

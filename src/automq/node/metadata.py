@@ -2,12 +2,14 @@
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
 from automq.controller.local import LocalController
 from automq.metadata.election import Lost, elect
 from automq.metadata.log import CHUNK_ENTRIES, Author
+from automq.metadata.reader import MetadataReader
 from automq.metadata.records.cluster import ClusterCreated, Endpoint
 from automq.metadata.records.registry import Record
 from automq.metadata.register import Register, SteadyRegister
@@ -20,6 +22,10 @@ log = logging.getLogger(__name__)
 IS_LOCAL = "file://"
 
 
+async def nothing() -> None:
+    """What is done before a cluster is made, where nobody asks for more."""
+
+
 async def control_here(
     config: NodeConfig,
     world: World,
@@ -27,14 +33,16 @@ async def control_here(
     *,
     store: ObjectStore,
     register: Register,
+    before_new: Callable[[], Awaitable[None]] = nothing,
 ) -> tuple[MetadataState, LocalController]:
     """This node as the active controller, serving, and registered as a new incarnation.
 
     In this order: the log is won first, so older incarnations' commits are refused from then on.
-    `store` is where the controller deletes data objects.
+    `store` is where the controller deletes data objects. `before_new` is called before a cluster is
+    made on an empty store.
     """
     incarnation = world.new_uuid()
-    metadata = await elect_here(config, world, register, incarnation)
+    metadata = await elect_here(config, world, register, incarnation, before_new=before_new)
     tasks.create_task(metadata.serve(), name="metadata")
     controller = LocalController(metadata, config.node_id, world.clock, store)
     await controller.register(config, incarnation)
@@ -42,7 +50,12 @@ async def control_here(
 
 
 async def elect_here(
-    config: NodeConfig, world: World, register: Register, incarnation: bytes
+    config: NodeConfig,
+    world: World,
+    register: Register,
+    incarnation: bytes,
+    *,
+    before_new: Callable[[], Awaitable[None]] = nothing,
 ) -> MetadataState:
     """This node as the active controller; an empty store becomes a new cluster.
 
@@ -50,11 +63,19 @@ async def elect_here(
     whoever was the writer before finds its number taken and ends.
     """
     steady = SteadyRegister(register, world)
+    reader = MetadataReader(steady)
+    await reader.load()
+    if reader.position < 0:
+        await before_new()
     genesis: list[Record] = [ClusterCreated(world.new_uuid(), world.clock.now_ms(), CHUNK_ENTRIES)]
     endpoints = [Endpoint(it.name, it.host, it.port) for it in config.advertised_listeners]
     author = Author(config.node_id, incarnation)
+    replayed: MetadataReader | None = reader
     while True:
-        result = await elect(steady, world, author, genesis=genesis, endpoints=endpoints)
+        result = await elect(
+            steady, world, author, genesis=genesis, endpoints=endpoints, reader=replayed
+        )
+        replayed = None
         if not isinstance(result, Lost):
             break
         log.warning("node %d won the metadata log first; trying again", result.winner.node_id)

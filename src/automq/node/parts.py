@@ -79,14 +79,22 @@ async def assemble(
 ) -> NodeParts:
     """Start every part, in this order and no other.
 
-    The log is won first (an older incarnation's commits are refused from here on), then this
-    incarnation is registered, then what older ones left in WALs is committed, then streams are
-    opened, each at its true end; requests come last. Raises NodeFailure.
+    A store is tried before it becomes a new cluster. The log is won first (an older incarnation's
+    commits are refused from here on), then this incarnation is registered, then what older ones
+    left in WALs is committed, then streams are opened, each at its true end; requests come last.
+    Raises NodeFailure.
     """
     data_metrics, metadata_metrics = StoreMetrics("data"), StoreMetrics("metadata")
     store = robust(places.store, world, data_metrics)
     register = CountedRegister(places.register, world.clock, metadata_metrics)
-    metadata, controller = await control_here(config, world, tasks, store=store, register=register)
+    metadata, controller = await control_here(
+        config,
+        world,
+        tasks,
+        store=store,
+        register=register,
+        before_new=lambda: places.refuse_unfit(world),
+    )
     cluster_id = metadata.stored.cluster_id
     object_bytes = config.budgets.upload_bytes
     home = places.wals(config.wal_uri, cluster_id, tasks)
@@ -109,13 +117,7 @@ async def assemble(
     uploading = tasks.create_task(uploader.run(), name="uploader")
     await start_broker(config, controller, metadata, broker, tasks)
     compacting = tasks.create_task(compactor.run(), name="compactor")
-    acceptor = Acceptor(
-        limits=socket_limits(config),
-        requests=Dispatcher(broker),
-        memory=RequestMemory(config.budgets.request_bytes),
-        clock=world.clock,
-    )
-    tasks.create_task(acceptor.close_idle(), name="idle connections")
+    acceptor = make_acceptor(config, world, broker, tasks)
     tasks.create_task(StallProbe(world.clock).run(), name="stall probe")
     return NodeParts(
         store=store,
@@ -260,6 +262,20 @@ def make_broker(
             config.get(keys.kafka.MAX_INCREMENTAL_FETCH_SESSION_CACHE_SLOTS)
         ),
     )
+
+
+def make_acceptor(
+    config: NodeConfig, world: World, broker: Broker, tasks: asyncio.TaskGroup
+) -> Acceptor:
+    """What lets clients in, once there is a door."""
+    acceptor = Acceptor(
+        limits=socket_limits(config),
+        requests=Dispatcher(broker),
+        memory=RequestMemory(config.budgets.request_bytes),
+        clock=world.clock,
+    )
+    tasks.create_task(acceptor.close_idle(), name="idle connections")
+    return acceptor
 
 
 async def start_broker(

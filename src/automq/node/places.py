@@ -9,7 +9,7 @@ from automq.broker.listener import Acceptor, listen
 from automq.config import keys
 from automq.config.listeners import Listener
 from automq.config.node_config import NodeConfig
-from automq.metadata.register import Register
+from automq.metadata.register import ObjectStoreRegister, Register
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.storage import WalPlaces, open_at, open_register_at, wals_at
@@ -66,6 +66,27 @@ class Places:
             return [self.wals(it, cluster_id, tasks) for it in uris]
 
         return homes_of
+
+    async def refuse_unfit(self, world: World) -> None:
+        """Raise NodeFailure if no cluster may be made here: a store does not keep our rules.
+
+        Only the metadata log creates what another may create as well.
+        """
+        # Imported late: only a first start needs it.
+        from automq.objectstore.check import Unfit, refuse_unfit
+
+        log_store = self.register.store if isinstance(self.register, ObjectStoreRegister) else None
+        try:
+            if log_store is not None:
+                await refuse_unfit(log_store, world)
+            if log_store is None or log_store.name != self.store.name:
+                await refuse_unfit(self.store, world, conditions=False)
+        except Unfit as why:
+            raise NodeFailure(
+                f"no cluster is made on this store: {why}; docs/stores.md says what is needed,"
+                " `automq storage check` shows more",
+                status=2,
+            ) from None
 
 
 def real_places(config: NodeConfig, world: World) -> Places:

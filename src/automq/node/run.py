@@ -85,7 +85,9 @@ def told(error: BaseException) -> BaseException:
         return NodeFailure(f"this node was fenced: {error}")
     if isinstance(error, (DamagedLog, UnknownRecord)):
         return NodeFailure(f"the metadata log cannot be used: {error}")
-    if isinstance(error, (WalError, StoreError, BadUri, Unfit, OSError)):
+    if isinstance(error, Unfit):
+        return NodeFailure(str(error), status=2)
+    if isinstance(error, (WalError, StoreError, BadUri, OSError)):
         return NodeFailure(str(error))
     if isinstance(error, Exception):
         log.error("the node failed", exc_info=error)

@@ -20,6 +20,8 @@ from automq.objectstore import (
     open_store,
     robust,
 )
+from automq.objectstore.store import MULTIPART_BYTES
+from automq.objectstore.uri import Address
 from automq.stream.wal import Tasks, WalHome, wal_home
 from automq.world import World
 
@@ -28,8 +30,18 @@ WalPlaces = Callable[[str, bytes, Tasks], WalHome]
 """Where the WALs of a URI live, those of one cluster; what runs beside belongs to the tasks."""
 
 
-def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
-    """The store of a URI, with the keys that the configuration holds. Raises NodeFailure."""
+def open_at(
+    config: NodeConfig,
+    world: World,
+    uri: str,
+    *,
+    address: Address | None = None,
+    multipart_bytes: int = MULTIPART_BYTES,
+) -> ObjectStore:
+    """The store of a URI, with the keys that the configuration holds. Raises NodeFailure.
+
+    `address` and `multipart_bytes`: see `open_store`.
+    """
     ca_file = config.get(keys.automq.STORAGE_CA_FILE)
     try:
         return open_store(
@@ -38,6 +50,8 @@ def open_at(config: NodeConfig, world: World, uri: str) -> ObjectStore:
             credentials=credentials_of(config, uri),
             region=config.get(keys.automq.S3_REGION),
             ca_file=Path(ca_file) if ca_file else None,
+            address=address,
+            multipart_bytes=multipart_bytes,
         )
     except BadUri as error:
         raise NodeFailure(str(error), status=2) from None

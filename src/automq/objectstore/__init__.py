@@ -22,6 +22,7 @@ from automq.objectstore.errors import (
     AlreadyExists,
     Corrupt,
     Denied,
+    NoBucket,
     NotAllDeleted,
     NotFound,
     OutcomeUnknown,
@@ -35,17 +36,20 @@ from automq.objectstore.location import BadUri, parse_uri
 from automq.objectstore.metrics import StoreMetrics
 from automq.objectstore.providers import Credentials
 from automq.objectstore.retry import Retrying, robust
+from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.objectstore.uri import open_store
 
 __all__ = [
     "AlreadyExists",
     "BadUri",
+    "BucketSettings",
     "Corrupt",
     "Counted",
     "Credentials",
     "Denied",
     "Hedged",
+    "NoBucket",
     "NotAllDeleted",
     "NotFound",
     "ObjectInfo",

@@ -6,6 +6,7 @@ from typing import TypeVar
 from automq._native import Buf
 from automq.objectstore.errors import StoreError
 from automq.objectstore.metrics import OperationMetrics, StoreMetrics
+from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import (
     COALESCE_BYTES,
     DELETE_KEYS_MAX,
@@ -19,6 +20,9 @@ from automq.objectstore.store import (
 from automq.world import Clock
 
 T = TypeVar("T")
+
+SETTINGS_REQUESTS = 3
+"""Versioning, lifecycle, lock."""
 
 
 class Counted:
@@ -81,6 +85,9 @@ class Counted:
 
     async def copy(self, source: str, target: str) -> None:
         await self._call("copy", lambda: self._store.copy(source, target))
+
+    async def settings(self) -> BucketSettings:
+        return await self._call("settings", self._store.settings, SETTINGS_REQUESTS)
 
     async def close(self) -> None:
         await self._store.close()

@@ -50,6 +50,10 @@ class Denied(StoreError):
     """
 
 
+class NoBucket(Denied):
+    """There is no such bucket. Make it, or correct the URI."""
+
+
 class Corrupt(StoreError):
     """The object is not what was promised (it ends before the range asked for). Do not repeat."""
 
@@ -72,3 +76,14 @@ class NotAllDeleted(StoreError):
         key, first = next(iter(failures.items()))
         self.failures = dict(failures)
         super().__init__("delete", store, key, f"and {len(failures) - 1} more keys: {first.why}")
+
+
+def advice(error: StoreError) -> str:
+    """Why a store cannot be used, and what to do: for people."""
+    match error:
+        case NoBucket():
+            return f"there is no such bucket ({error.why}); make it, or correct the URI"
+        case Denied():
+            return f"access is refused ({error.why}); look at the keys and their permissions"
+        case _:
+            return f"the store cannot be reached ({error.why}); look at endpoint and network"

@@ -9,6 +9,7 @@ from typing import TypeVar
 from automq._native import Buf
 from automq.objectstore.errors import StoreError
 from automq.objectstore.metrics import StoreMetrics
+from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.world import Clock
 
@@ -97,6 +98,9 @@ class Hedged:
 
     async def copy(self, source: str, target: str) -> None:
         await self._store.copy(source, target)
+
+    async def settings(self) -> BucketSettings:
+        return await self._store.settings()
 
     async def close(self) -> None:
         await self._store.close()

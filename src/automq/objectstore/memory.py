@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Iterable, Sequence
 
 from automq._native import Buf
 from automq.objectstore.errors import AlreadyExists, Corrupt, NotFound
+from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import ObjectInfo, Pieces, check_key, check_prefix, check_range
 from automq.world import Clock
 
@@ -80,6 +81,7 @@ class MemoryStore:
     def __init__(self, clock: Clock, name: str = "memory://") -> None:
         self._name = name
         self.objects = Objects(clock, name)
+        self.bucket = BucketSettings(is_bucket=False)
 
     @property
     def name(self) -> str:
@@ -115,6 +117,9 @@ class MemoryStore:
 
     async def copy(self, source: str, target: str) -> None:
         self.objects.copy(source, target)
+
+    async def settings(self) -> BucketSettings:
+        return self.bucket
 
     async def close(self) -> None:
         """Nothing to let go of: the objects stay with this value."""

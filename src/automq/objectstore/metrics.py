@@ -10,8 +10,10 @@ from dataclasses import dataclass, fields
 from automq.telemetry import Histogram, Metrics, counter, histogram, metric_set
 from automq.telemetry.metrics import UP_TO_A_MINUTE_MS
 
-OPERATIONS = ("put", "create", "get", "head", "list", "delete", "copy")
+OPERATIONS = ("put", "create", "get", "head", "list", "delete", "copy", "settings")
 """What is counted apart. `get` is the whole, one range, or several."""
+READS = frozenset({"get", "head", "list", "settings"})
+"""Those that change nothing."""
 
 
 @metric_set("automq_store", labels=("role", "operation"))

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from automq._native import BlobError, BlobStore, Buf
 from automq.objectstore import errors
 from automq.objectstore.errors import NotAllDeleted, StoreError
+from automq.objectstore.settings import Answer, BucketSettings
 from automq.objectstore.store import DELETE_KEYS_MAX, ObjectInfo, Pieces
 
 REQUESTS_INFLIGHT_MAX = 128
@@ -40,6 +41,11 @@ class NativeStore:
     @property
     def name(self) -> str:
         return self._name
+
+    @property
+    def authority(self) -> str | None:
+        """Host, and port if it is not the usual one, of the server; None for a directory."""
+        return self._native.authority
 
     async def put(self, key: str, data: Pieces) -> None:
         await self._call("put", key, lambda token: self._native.put(token, key, data))
@@ -88,6 +94,13 @@ class NativeStore:
 
     async def copy(self, source: str, target: str) -> None:
         await self._call("copy", source, lambda token: self._native.copy(token, source, target))
+
+    async def settings(self) -> BucketSettings:
+        told: tuple[str, list[tuple[str, str | None, str]]]
+        told = await self._call("settings", "", self._native.settings)
+        prefix, answers = told
+        by_question = {it[0]: self._answer(*it) for it in answers}
+        return BucketSettings(prefix, by_question, is_bucket=self.authority is not None)
 
     async def close(self) -> None:
         self._closed = True
@@ -151,6 +164,11 @@ class NativeStore:
                 future.set_result(answer)
             else:
                 future.set_exception(_Ended(failed, answer))
+
+    def _answer(self, question: str, kind: str | None, text: str) -> Answer:
+        if kind is None:
+            return text
+        return None if kind == "NotFound" else self._failure(question, "", kind, text)
 
     def _error(self, operation: str, key: str, kind: str, why: str) -> Exception:
         if kind == "Invalid":

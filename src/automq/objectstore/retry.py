@@ -18,7 +18,8 @@ from automq.objectstore.errors import (
     Unavailable,
 )
 from automq.objectstore.hedging import Hedged
-from automq.objectstore.metrics import StoreMetrics
+from automq.objectstore.metrics import READS, StoreMetrics
+from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.world import World
 
@@ -182,6 +183,9 @@ class Retrying:
             yield known
             after = known.key
 
+    async def settings(self) -> BucketSettings:
+        return await self._repeat("settings", "", self._store.settings)
+
     async def close(self) -> None:
         await self._store.close()
 
@@ -196,7 +200,7 @@ class Retrying:
             async with asyncio.timeout(self._deadline_ms / 1000):
                 return await call
         except TimeoutError:
-            late = Unavailable if operation in ("get", "head", "list") else OutcomeUnknown
+            late = Unavailable if operation in READS else OutcomeUnknown
             why = f"no answer within {self._deadline_ms:.0f} ms"
             raise late(operation, self.name, key, why) from None
 

@@ -14,12 +14,13 @@ from typing import TypeVar
 from automq._native import Buf
 from automq.objectstore.errors import NotFound, OutcomeUnknown, StoreError, Unavailable
 from automq.objectstore.memory import MemoryStore
+from automq.objectstore.metrics import READS
+from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.world import World
 
 T = TypeVar("T")
 
-READS = frozenset({"get", "head", "list"})
 WRITES = frozenset({"put", "create", "delete", "copy"})
 
 
@@ -144,6 +145,9 @@ class Faulty:
 
     async def copy(self, source: str, target: str) -> None:
         await self._call("copy", source, lambda: self._store.copy(source, target))
+
+    async def settings(self) -> BucketSettings:
+        return await self._call("settings", "", self._store.settings)
 
     async def close(self) -> None:
         await self._store.close()

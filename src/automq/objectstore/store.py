@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Protocol, TypeAlias
 
 from automq._native import BLOB_MULTIPART_BYTES, BLOB_PART_BYTES, Buf
+from automq.objectstore.settings import BucketSettings
 
 KEY_BYTES_MAX = 1024
 SEGMENT_BYTES_MAX = 255
@@ -110,6 +111,13 @@ class ObjectStore(Protocol):
         """Write what `source` holds as `target`, in place of an older object. Raises NotFound.
 
         Network stores do it without sending the bytes through us, up to 5 GiB.
+        """
+        ...
+
+    async def settings(self) -> BucketSettings:
+        """What is set for the bucket as a whole. Asked when a store is new, not while one works.
+
+        What the store does not tell is no error: `BucketSettings` says so when it is asked.
         """
         ...
 

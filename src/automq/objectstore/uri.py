@@ -2,7 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping
+from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
+from typing import TypeAlias
 
 from automq._native import BlobError, BlobStore
 from automq.objectstore import errors
@@ -17,8 +19,10 @@ from automq.objectstore.location import (
 from automq.objectstore.memory import MemoryStore
 from automq.objectstore.native import NativeStore
 from automq.objectstore.providers import OPTIONS, Credentials
-from automq.objectstore.store import ObjectStore
+from automq.objectstore.store import MULTIPART_BYTES, ObjectStore
 from automq.world import World
+
+Address: TypeAlias = IPv4Address | IPv6Address
 
 
 def open_store(
@@ -29,13 +33,17 @@ def open_store(
     region: str | None = None,
     ca_file: Path | None = None,
     environ: Mapping[str, str] | None = None,
+    address: Address | None = None,
+    multipart_bytes: int = MULTIPART_BYTES,
 ) -> ObjectStore:
     """The store that `uri` names. Raises BadUri, Denied, Unavailable.
 
     `file://` opens its directory at once, and blocks for that long; the others wait for the first
     call. `credentials` (of `s3://` and `oss://`) come first, then keys, roles and tokens named by
     the environment (see `providers`; of this process if not given), then the machine's own role.
-    `region` and `ca_file` are those of a URI that names none.
+    `region` and `ca_file` are those of a URI that names none. With `address` a store in the network
+    is asked there, wherever its name leads; it takes objects of more than `multipart_bytes` in
+    parts.
     """
     location = parse_uri(uri)
     match location:
@@ -46,11 +54,18 @@ def open_store(
         case CloudLocation():
             environ = os.environ if environ is None else environ
             options = OPTIONS[location.scheme](location, credentials, environ, region)
-            native = _opened_cloud(location, options, location.ca_file or ca_file)
+            ca_file = location.ca_file or ca_file
+            native = _opened_cloud(location, options, ca_file, address, multipart_bytes)
             return NativeStore(native, str(location))
 
 
-def _opened_cloud(at: CloudLocation, options: dict[str, str], ca_file: Path | None) -> BlobStore:
+def _opened_cloud(
+    at: CloudLocation,
+    options: dict[str, str],
+    ca_file: Path | None,
+    address: Address | None,
+    multipart_bytes: int,
+) -> BlobStore:
     try:
         ca_pem = None if ca_file is None else ca_file.read_bytes()
     except OSError as why:
@@ -65,6 +80,8 @@ def _opened_cloud(at: CloudLocation, options: dict[str, str], ca_file: Path | No
             options=options,
             ca_pem=ca_pem,
             proxy=at.proxy,
+            address=address,
+            multipart_bytes=multipart_bytes,
         ),
     )
 

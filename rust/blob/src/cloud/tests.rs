@@ -52,5 +52,7 @@ fn config(provider: Provider, options: &[(&str, &str)]) -> Config {
         options: options.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect(),
         ca_pem: None,
         proxy: None,
+        address: None,
+        multipart_bytes: MULTIPART_BYTES,
     }
 }

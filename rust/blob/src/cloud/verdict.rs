@@ -43,10 +43,10 @@ fn create_kind(fault: &Fault) -> Kind {
 /// Of anything that may be repeated.
 pub(super) fn failed(error: &CrateError) -> Error {
     match fault(error) {
-        Some(fault @ Fault::Refused { status: 404, code, .. })
-            if !NO_BUCKET.contains(&&code[..]) =>
-        {
-            Error::new(Kind::NotFound, fault.to_string())
+        Some(fault @ Fault::Refused { status: 404, code, .. }) => {
+            let is_bucket = NO_BUCKET.contains(&&code[..]);
+            let kind = if is_bucket { Kind::NoBucket } else { Kind::NotFound };
+            Error::new(kind, fault.to_string())
         }
         Some(fault @ Fault::Refused { .. }) => Error::new(refused_kind(fault), fault.to_string()),
         Some(fault @ Fault::Unsigned(_)) => Error::new(Kind::Denied, fault.to_string()),
@@ -70,6 +70,7 @@ fn refused_kind(fault: &Fault) -> Kind {
         }
         // OSS: QpsLimitExceeded, DownloadTrafficRateLimitExceeded, ...
         (503, code) if code.ends_with("LimitExceeded") => Kind::Throttled,
+        (404, code) if NO_BUCKET.contains(&code) => Kind::NoBucket,
         (409, _) => Kind::TryAgain,
         (416, _) => Kind::Corrupt,
         (501, _) => Kind::Denied,
