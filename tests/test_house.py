@@ -35,6 +35,7 @@ WORLDLY_FILES = {
     "src/automq/config/sources.py": "reads the file and the memory limit when the CLI asks",
     "src/automq/node/lock.py": "the lock of the data directory",
     "src/automq/node/places.py": "types of listening sockets",
+    "src/automq/node/metrics_door.py": "the type of its listening socket",
     "src/automq/broker/listener.py": "the shell that listens and accepts",
     "src/automq/objectstore/uri.py": "the environment's credentials, unless handed in",
     "src/automq/telemetry/log.py": "formats the stamp of a log line",

@@ -70,6 +70,7 @@ class NodeParts:
     compacting: "asyncio.Task[None]"
     broker: Broker
     acceptor: Acceptor
+    stall: StallProbe
     store_metrics: Sequence[StoreMetrics]
     """What each store of the node has been asked for."""
 
@@ -96,10 +97,9 @@ async def assemble(
         before_new=lambda: places.refuse_unfit(world),
     )
     cluster_id = metadata.stored.cluster_id
-    object_bytes = config.budgets.upload_bytes
     home = places.wals(config.wal_uri, cluster_id, tasks)
     homes_of = places.homes_of(config.wal_uri, cluster_id, tasks)
-    taker = Taker(controller, store, cluster_id, object_bytes, homes_of)
+    taker = Taker(controller, store, cluster_id, config.budgets.upload_bytes, homes_of)
     await take_over_own(taker, config.node_id, home)
     wal, options = await open_wal(config, controller, home, cluster_id)
     reader = make_reader(config, store, controller, cluster_id, tasks)
@@ -118,7 +118,8 @@ async def assemble(
     await start_broker(config, controller, metadata, broker, tasks)
     compacting = tasks.create_task(compactor.run(), name="compactor")
     acceptor = make_acceptor(config, world, broker, tasks)
-    tasks.create_task(StallProbe(world.clock).run(), name="stall probe")
+    stall = StallProbe(world.clock)
+    tasks.create_task(stall.run(), name="stall probe")
     return NodeParts(
         store=store,
         home=home,
@@ -131,6 +132,7 @@ async def assemble(
         compacting=compacting,
         broker=broker,
         acceptor=acceptor,
+        stall=stall,
         store_metrics=(data_metrics, metadata_metrics, places.wal_metrics),
     )
 

@@ -7,15 +7,19 @@ from typing import Protocol
 
 from automq.broker.listener import Acceptor, listen
 from automq.config import keys
-from automq.config.listeners import Listener
+from automq.config.listeners import Listener, SecurityProtocol
 from automq.config.node_config import NodeConfig
 from automq.metadata.register import ObjectStoreRegister, Register
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
+from automq.node.metrics_door import MetricsDoor
 from automq.node.storage import WalPlaces, open_at, open_register_at, wals_at
 from automq.objectstore import ObjectStore, StoreMetrics
-from automq.stream.wal import Tasks, WalHome
+from automq.stream.wal import Tasks, WalHome, store_uri_of
+from automq.telemetry import Metrics
 from automq.world import World
+
+METRICS_BACKLOG = 16
 
 
 class Door(Protocol):
@@ -53,6 +57,10 @@ class Places:
     doors: Sequence[Door]
     wal_metrics: StoreMetrics = field(default_factory=lambda: StoreMetrics("wal"))
     """What the stores that WALs are in were asked for."""
+    metrics: Metrics = field(default_factory=Metrics)
+    """What the node shows to who scrapes it."""
+    wal_store: Callable[[], ObjectStore] | None = None
+    """The store that this node's WAL is in, if it is in one."""
 
     def homes_of(
         self, uri: str, cluster_id: bytes, tasks: Tasks
@@ -70,7 +78,8 @@ class Places:
     async def refuse_unfit(self, world: World) -> None:
         """Raise NodeFailure if no cluster may be made here: a store does not keep our rules.
 
-        Only the metadata log creates what another may create as well.
+        The metadata log and a WAL create what another may create as well; data objects are nobody
+        else's.
         """
         # Imported late: only a first start needs it.
         from automq.objectstore.check import Unfit, refuse_unfit
@@ -79,6 +88,10 @@ class Places:
         try:
             if log_store is not None:
                 await refuse_unfit(log_store, world)
+            if self.wal_store is not None:
+                store = self.wal_store()
+                await refuse_unfit(store, world)
+                await store.close()
             if log_store is None or log_store.name != self.store.name:
                 await refuse_unfit(self.store, world, conditions=False)
         except Unfit as why:
@@ -92,14 +105,18 @@ class Places:
 def real_places(config: NodeConfig, world: World) -> Places:
     """The places that `config` names. Raises NodeFailure."""
     # First of all: a port in use is told before anything is done.
-    doors = bind(config)
+    metrics = Metrics()
+    doors = [*bind(config), *bind_metrics(config, metrics)]
     wal_metrics = StoreMetrics("wal")
+    wal_uri = store_uri_of(config.wal_uri)
     return Places(
         store=open_at(config, world, config.storage_uri),
         register=open_register_at(config, world),
         wals=wals_at(config, world, wal_metrics),
         doors=doors,
         wal_metrics=wal_metrics,
+        metrics=metrics,
+        wal_store=None if wal_uri is None else lambda: open_at(config, world, wal_uri),
     )
 
 
@@ -111,3 +128,18 @@ def bind(config: NodeConfig) -> list[Door]:
         return [SocketDoor(it, listen(it, backlog, receive_bytes)) for it in config.listeners]
     except OSError as error:
         raise NodeFailure(f"{error.strerror}; change listeners or free the port") from None
+
+
+def bind_metrics(config: NodeConfig, metrics: Metrics) -> list[Door]:
+    """The socket of `/metrics`, if the configuration names one. Raises NodeFailure."""
+    address = config.get(keys.automq.METRICS_LISTENER)
+    if address is None:
+        return []
+    host, _, port = address.rpartition(":")
+    at = Listener("METRICS", host.strip("[]"), int(port), SecurityProtocol.PLAINTEXT)
+    try:
+        return [MetricsDoor(listen(at, METRICS_BACKLOG, -1), metrics)]
+    except (OSError, OverflowError) as error:
+        raise NodeFailure(
+            f"{getattr(error, 'strerror', error)}; change automq.metrics.listener or free the port"
+        ) from None

@@ -14,6 +14,7 @@ from automq.metadata.register import Unfit
 from automq.metadata.writer import Deposed
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
+from automq.node.metrics import show
 from automq.node.parts import NodeParts, assemble
 from automq.node.places import Places, real_places
 from automq.node.storage import closed_after
@@ -114,6 +115,7 @@ async def serve(
                 # Nothing was served yet, so there is nothing to lose.
                 raise Stopped
             parts = assembling.result()
+            show(parts, places.metrics)
             settle_memory()
             tasks.create_task(watch_wal(parts.engine.wal), name="watch wal")
             serving = [

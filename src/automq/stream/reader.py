@@ -83,6 +83,10 @@ class ObjectReader:
         self.read_bytes = 0
 
     @property
+    def cache(self) -> BlockCache:
+        return self._cache
+
+    @property
     def is_waited_for(self) -> bool:
         """Whether readers wait for others: every slot is taken."""
         return self._slots.locked()

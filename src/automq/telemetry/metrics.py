@@ -126,6 +126,7 @@ class Metrics:
 
     def __init__(self) -> None:
         self._values: dict[MetricSet, dict[tuple[str, ...], object]] = {}
+        self._refreshes: list[Callable[[], None]] = []
 
     def add(self, values: S, **labels: str) -> S:
         """Show `values`, an object of a declared metric set, under `labels` from now on."""
@@ -141,9 +142,16 @@ class Metrics:
         for labels in [labels for labels, item in shown.items() if item is values]:
             del shown[labels]
 
+    def before_scrape(self, refresh: Callable[[], None]) -> None:
+        """`refresh` is called before the numbers are read: it copies those that others count."""
+        self._refreshes.append(refresh)
+
     def collect(self) -> Iterator["Metric"]:
         """What prometheus_client asks at a scrape."""
         from prometheus_client import core
+
+        for refresh in self._refreshes:
+            refresh()
 
         kinds = {
             "counter": core.CounterMetricFamily,

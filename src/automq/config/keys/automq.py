@@ -4,7 +4,7 @@ defaults.
 
 from typing import Final
 
-from automq.config.key import Check, Importance, Key, NonEmpty, OneOf, Range, ValueType
+from automq.config.key import Check, Importance, Key, Matches, NonEmpty, OneOf, Range, ValueType
 
 KIB: Final = 1024
 MIB: Final = 1024 * KIB
@@ -234,7 +234,19 @@ METADATA_POLL_INTERVAL_MS = size(
     at_least=0,
 )
 
-# -- logs
+# -- what is told
+
+METRICS_LISTENER: Key[str | None] = Key(
+    name="automq.metrics.listener",
+    value_type=ValueType.STRING,
+    default=None,
+    checks=(
+        Matches(
+            r"(\[[0-9a-fA-F:.]+\]|[0-9a-zA-Z._-]*):[0-9]{1,5}", "host:port", "Expected host:port"
+        ),
+    ),
+    doc="Where metrics are given over HTTP, at /metrics: 127.0.0.1:9404. Default: nowhere.",
+)
 
 LOG_FORMAT = text(
     "automq.log.format",
