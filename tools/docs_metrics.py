@@ -13,7 +13,7 @@ HEAD = """\
 
 <!-- Written by tools/make_docs.py; do not edit. -->
 
-Metrics are given at `automq.metrics.listener`, in Prometheus's text format, with those of the process
+Metrics are given at `automq.metrics.listener` in Prometheus's text format, with the process's own
 (`process_resident_memory_bytes`, `process_cpu_seconds_total`, ...).
 """
 

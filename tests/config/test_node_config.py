@@ -233,9 +233,9 @@ def test_impossible_listeners_are_refused(listeners: str, why: str) -> None:
         (["connections.max.idle.ms=50"], "should always be less than connections.max.idle.ms=50"),
         (["group.min.session.timeout.ms=2000000"], "at least group.min.session.timeout.ms"),
         (["group.coordinator.rebalance.protocols=consumer"], "Disabling the 'CLASSIC' protocol"),
-        (["automq.wal.segment.bytes=300000000"], "at most a quarter of automq.wal.capacity.bytes"),
+        (["automq.wal.segment.bytes=600000000"], "at most a quarter of automq.wal.capacity.bytes"),
         (["message.max.bytes=200000000"], "Value must be no more than 134217728, half of the log"),
-        (["automq.upload.bytes=900000000"], "at most half of automq.wal.capacity.bytes"),
+        (["automq.upload.bytes=1200000000"], "at most half of automq.wal.capacity.bytes"),
         (["automq.log.cache.bytes=9000000000"], "less than the memory limit"),
         (["automq.storage.uri=ftp://x"], "Expected a URI that starts with one of file://, s3://"),
         (["automq.wal.uri=ftp://x"], "Expected a URI that starts with one of file://, s3://"),
@@ -287,3 +287,30 @@ def test_internal_topics_take_no_more_replicas_than_there_are_nodes() -> None:
 
     assert config.internal_replication_factor(wanted, live_nodes=1) == 1
     assert config.internal_replication_factor(wanted, live_nodes=9) == 3
+
+
+@pytest.mark.parametrize(
+    ("disk_gib", "capacity_mib", "segment_mib"),
+    [(100.0, 2048, 64), (4.0, 1024, 64), (0.5, 128, 32), (0.01, 16, 4)],
+)
+def test_the_wal_takes_a_quarter_of_its_disk(
+    disk_gib: float, capacity_mib: int, segment_mib: int
+) -> None:
+    config = NodeConfig.load(disk_bytes_of=lambda uri: int(disk_gib * (1 << 30)))
+    assert config.get(keys.automq.WAL_CAPACITY_BYTES) == capacity_mib << 20
+    assert config.get(keys.automq.WAL_SEGMENT_BYTES) == segment_mib << 20
+
+
+def test_the_disk_is_that_of_the_wal_and_what_is_set_stays() -> None:
+    asked: list[str] = []
+
+    def small(uri: str) -> int:
+        asked.append(uri)
+        return 1 << 30
+
+    config = NodeConfig.load(
+        overrides=["automq.wal.uri=file:///mnt/wal", "automq.wal.capacity.bytes=536870912"],
+        disk_bytes_of=small,
+    )
+    assert asked == ["file:///mnt/wal"]
+    assert config.get(keys.automq.WAL_CAPACITY_BYTES) == 536870912

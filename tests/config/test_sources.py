@@ -7,6 +7,7 @@ import pytest
 from automq.config import ConfigError
 from automq.config.sources import (
     cgroup_limits,
+    disk_bytes,
     load_node_config,
     machine_name,
     memory_limit_bytes,
@@ -70,3 +71,11 @@ def test_an_error_names_the_file_it_is_in(tmp_path: Path) -> None:
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"missing\.properties: No such file"):
         read_properties_file(tmp_path / "missing.properties")
+
+
+def test_a_disk_has_its_size_before_the_directory_is_made(tmp_path: Path) -> None:
+    there = disk_bytes(f"file://{tmp_path}")
+    assert there is not None
+    assert there > 1 << 20
+    assert disk_bytes(f"file://{tmp_path}/not/yet") == there
+    assert disk_bytes("s3://bucket/wal") is None

@@ -72,6 +72,16 @@ async def test_a_death_on_a_full_disk_loses_nothing_acknowledged() -> None:
 
 
 @virtual
+async def test_a_stop_on_a_full_disk_loses_nothing() -> None:
+    machine = Machine()
+    async with running(machine, FOREVER, clean=True) as node:
+        await fill_up(node, machine)
+    async with running(machine, FOREVER) as node:
+        stream = await open_again(node)
+        assert await node.read_values(stream) == [b"%d" % number for number in range(20)]
+
+
+@virtual
 async def test_a_generation_without_streams_does_not_let_the_next_overtake() -> None:
     """Invariant (HAZARDS 17): the WAL's start never passes what is not committed."""
     machine = Machine()

@@ -21,6 +21,7 @@ from automq.stream.wal import (
     WalOptions,
     wal_home,
 )
+from automq.stream.wal.file import WalNoRoom
 from automq.world import system_world
 from support.loose_tasks import LooseTasks
 
@@ -159,3 +160,12 @@ async def test_one_wake_up_covers_many_commits(tmp_path: Path) -> None:
     await wal.close(clean=True)
     assert heard[-1] == wal.end
     assert len(heard) <= wal.stats().commits
+
+
+async def test_a_disk_without_room_for_two_segments_is_told(tmp_path: Path) -> None:
+    options = WalOptions(segment_bytes=1 << 50, capacity_bytes=1 << 52)
+    with pytest.raises(WalNoRoom, match=r"two of its files need \d+; make room, or set a smaller"):
+        await FileWals(tmp_path / "wal").open(
+            wal_id=1, node_id=0, cluster_id=CLUSTER, options=options
+        )
+    assert not (tmp_path / "wal").exists()

@@ -23,6 +23,7 @@ from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState, Policy
+from automq.node.run import close_wal
 from automq.node.takeover import Taker, take_over_own
 from automq.objectstore.retry import Retrying
 from automq.objectstore.simulated import SimulatedStore
@@ -246,6 +247,6 @@ async def stop(node: StorageNode) -> None:
     """In the order of `node.run`."""
     node.uploader.stop()
     await node.uploading
-    await node.wal.close(clean=True)
+    await close_wal(node.engine)
     await node.controller.close_node(wal_id=node.wal.wal_id, fence=node.wal.end)
     await node.machine.disk.remove(node.wal.wal_id)

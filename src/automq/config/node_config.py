@@ -1,6 +1,6 @@
 """What one node was started with: read from its sources, checked as a whole, typed."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar, cast
 
@@ -21,6 +21,14 @@ from automq.config.origins import Given, from_environment, from_file, from_overr
 from automq.config.rules import broker_rules, node_rules
 
 T = TypeVar("T")
+
+WAL_BYTES_MIN = 16 * keys.automq.MIB
+PAGE_BYTES = 4096
+
+
+def unlimited(uri: str) -> int | None:
+    """The disk of a machine that nobody has looked at."""
+    return None
 
 
 class ConfigErrors(ConfigError):
@@ -74,13 +82,15 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         host_name: str = "localhost",
         memory_bytes: int = 8 << 30,
         processes: int = 1,
+        disk_bytes_of: Callable[[str], int | None] = unlimited,
     ) -> "NodeConfig":
         """The configuration that the text of a properties file, the environment (`AUTOMQ_...`) and
         `key=value` overrides make together, each winning over the ones before.
 
         `host_name` is told to clients of a listener without a host. `memory_bytes` is what the
         machine's processes (`processes` of them) may use together; defaults of memory budgets
-        follow from it. Raises ConfigErrors with a line for everything that is wrong.
+        follow from it. `disk_bytes_of` tells how large the disk is that a URI names, None where it
+        does not matter. Raises ConfigErrors with a line for everything that is wrong.
         """
         errors: list[str] = []
         given: dict[str, Given] = {}
@@ -94,6 +104,7 @@ class NodeConfig(msgspec.Struct, frozen=True, kw_only=True):
         if errors:
             raise ConfigErrors(errors)
         static = {name: item.value for name, item in given.items()}
+        values |= wal_sizes(static, values, disk_bytes_of(wal_uri_of(values)))
         return build(static, values, host_name, memory_bytes // processes)
 
     def __repr__(self) -> str:
@@ -146,7 +157,7 @@ def build(
     listeners, advertised, inter_broker = resolve_listeners(static, values, host_name, errors)
     data_dir = Path(str(values[keys.automq.DATA_DIR.name]))
     storage_uri = str(values[keys.automq.STORAGE_URI.name] or file_uri(data_dir / "store"))
-    wal_uri = str(values[keys.automq.WAL_URI.name] or file_uri(data_dir / "wal"))
+    wal_uri = wal_uri_of(values)
     uris = (storage_uri, wal_uri, str(values[keys.automq.METADATA_URI.name] or storage_uri))
     config = NodeConfig(
         static=with_node_ids(static),
@@ -176,6 +187,36 @@ def build(
     if errors:
         raise ConfigErrors(errors)
     return config
+
+
+def wal_uri_of(values: Mapping[str, Value]) -> str:
+    data_dir = Path(str(values[keys.automq.DATA_DIR.name]))
+    return str(values[keys.automq.WAL_URI.name] or file_uri(data_dir / "wal"))
+
+
+def wal_sizes(
+    static: Mapping[str, str], values: Mapping[str, Value], disk_bytes: int | None
+) -> dict[str, Value]:
+    """The sizes of the WAL that nobody has set, so that they suit the disk it is on."""
+    capacity, segment, upload = (
+        cast(int, values[key.name])
+        for key in (
+            keys.automq.WAL_CAPACITY_BYTES,
+            keys.automq.WAL_SEGMENT_BYTES,
+            keys.automq.UPLOAD_BYTES,
+        )
+    )
+    if disk_bytes is None or keys.automq.WAL_CAPACITY_BYTES.name in static:
+        return {}
+    capacity = max(WAL_BYTES_MIN, min(capacity, disk_bytes // 4))
+    segment = min(segment, capacity // 4)
+    sizes: dict[str, Value] = {
+        keys.automq.WAL_CAPACITY_BYTES.name: capacity,
+        # A file is of whole pages.
+        keys.automq.WAL_SEGMENT_BYTES.name: segment - segment % PAGE_BYTES,
+        keys.automq.UPLOAD_BYTES.name: min(upload, capacity // 2),
+    }
+    return {name: size for name, size in sizes.items() if name not in static}
 
 
 def with_node_ids(static: dict[str, str]) -> dict[str, str]:

@@ -4,6 +4,7 @@ import os
 import socket
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from urllib.parse import unquote
 
 from automq.config.key import ConfigError
 from automq.config.node_config import NodeConfig
@@ -23,6 +24,7 @@ def load_node_config(
         overrides=overrides,
         host_name=machine_name(),
         memory_bytes=memory_limit_bytes(),
+        disk_bytes_of=disk_bytes,
     )
 
 
@@ -50,6 +52,21 @@ def memory_limit_bytes(root: Path = Path("/")) -> int:
     """The memory this process may use: the machine's, or less if its cgroup (v2 or v1) says so."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return min([machine, *cgroup_limits(root)])
+
+
+def disk_bytes(uri: str) -> int | None:
+    """How large the disk is that a directory by URI is on, or will be; None where nobody can tell,
+    and for what is no directory.
+    """
+    scheme, _, rest = uri.partition("://")
+    if scheme != "file" or not rest:
+        return None
+    path = Path(unquote(rest)).absolute()
+    try:
+        disk = os.statvfs(next(it for it in (path, *path.parents) if it.exists()))
+    except OSError:
+        return None
+    return disk.f_frsize * disk.f_blocks
 
 
 def cgroup_limits(root: Path) -> Iterator[int]:

@@ -20,6 +20,7 @@ from automq.node.places import Places, real_places
 from automq.node.storage import closed_after
 from automq.objectstore import BadUri, StoreError
 from automq.protocol import errors
+from automq.stream.engine import StreamEngine
 from automq.stream.wal import Wal, WalError
 from automq.world import World, system_world
 from automq.world.waiting import called
@@ -181,7 +182,17 @@ async def stop(parts: NodeParts) -> None:
     await parts.broker.stop()
     parts.uploader.stop()
     await parts.uploading
-    await parts.engine.wal.close(clean=True)
+    await close_wal(parts.engine)
     await parts.controller.close_node(wal_id=parts.engine.wal.wal_id, fence=parts.engine.wal.end)
     await parts.home.remove(parts.engine.wal.wal_id)
     await parts.metadata.drained()
+
+
+async def close_wal(engine: StreamEngine) -> None:
+    """Close the WAL in order; on a full disk without its last records, if nobody needs them.
+
+    Invariant: what is only in the WAL is synced first. What the uploader has committed is in the
+    store, whether or not the disk had room for it. Raises WalFailed.
+    """
+    is_in_the_store = engine.cache.unreleased_bytes == 0
+    await engine.wal.close(clean=engine.wal.full is None or not is_in_the_store)

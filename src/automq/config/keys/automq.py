@@ -135,13 +135,15 @@ STORAGE_CA_FILE = optional_text(
 
 WAL_CAPACITY_BYTES = size(
     "automq.wal.capacity.bytes",
-    "The disk space of the write-ahead log; when all of it waits for upload, producers wait too.",
-    default=1 * GIB,
+    "The disk space of the write-ahead log; when all of it waits for upload, producers wait too. "
+    "Default: a quarter of the disk that it is on, at most 2 GiB.",
+    default=2 * GIB,
     at_least=16 * MIB,
 )
 WAL_SEGMENT_BYTES = size(
     "automq.wal.segment.bytes",
-    "The size of one preallocated file of the write-ahead log.",
+    "The size of one preallocated file of the write-ahead log. Default: 64 MiB, less on a small "
+    "disk.",
     default=64 * MIB,
     at_least=1 * MIB,
 )

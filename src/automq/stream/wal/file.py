@@ -1,6 +1,7 @@
 """WALs on segment files: the native class on the event loop."""
 
 import asyncio
+import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,7 @@ from typing import Any
 from automq._native import (
     Buf,
     WalEnd,
+    WalError,
     WalFailed,
     WalFailure,
     WalFiles,
@@ -142,6 +144,21 @@ class FileWal:
             self._on_failure(failure)
 
 
+class WalNoRoom(WalError):
+    """The disk has no room for a WAL. One line: how much is missing, and what to do."""
+
+
+def check_room(root: Path, options: WalOptions) -> None:
+    """Raise WalNoRoom unless two segments fit: one to be written, and one to go on in."""
+    place = next(it for it in (root.absolute(), *root.absolute().parents) if it.exists())
+    needed, free = 2 * options.segment_bytes, shutil.disk_usage(place).free
+    if free < needed:
+        raise WalNoRoom(
+            f"the disk of the write-ahead log has {free} bytes of room in {root}, and two of its "
+            f"files need {needed}; make room, or set a smaller automq.wal.segment.bytes"
+        )
+
+
 class FileRecovery:
     """Reads a WAL on a native thread, a chunk ahead."""
 
@@ -195,6 +212,7 @@ class FileWals:
     async def open(
         self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
     ) -> FileWal:
+        check_room(self.root, options)
         return FileWal(
             self.root, wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options
         )
