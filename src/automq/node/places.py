@@ -81,10 +81,13 @@ class Places:
         The metadata log and a WAL create what another may create as well; data objects are nobody
         else's.
         """
-        # Imported late: only a first start needs it.
+        log_store = self.register.store if isinstance(self.register, ObjectStoreRegister) else None
+        stores = [self.store, *([] if log_store is None else [log_store])]
+        if self.wal_store is None and all(it.name.startswith("file:") for it in stores):
+            # A directory's rules are link(2)'s, and a laptop's start has no time to import this.
+            return
         from automq.objectstore.check import Unfit, refuse_unfit
 
-        log_store = self.register.store if isinstance(self.register, ObjectStoreRegister) else None
         try:
             if log_store is not None:
                 await refuse_unfit(log_store, world)
