@@ -42,6 +42,7 @@ def test_a_node_shows_its_stores_wal_caches_and_loop(tmp_path: Path) -> None:
     assert seen["automq_clients_connections"] > 0
     assert "automq_block_cache_hits_total" in seen
     assert "automq_loop_stalls_total" in seen
+    assert seen["automq_object_compaction_merges_total"] == 0
     assert seen["process_resident_memory_bytes"] > 0
 
 

@@ -73,6 +73,7 @@ def show(parts: NodeParts, metrics: Metrics) -> None:
     for store in parts.store_metrics:
         store.show_in(metrics)
     metrics.add(parts.stall.metrics)
+    metrics.add(parts.compactor.metrics)
     engine = parts.engine
     for refresh in (
         wal_numbers(metrics, engine.wal),
