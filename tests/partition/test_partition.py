@@ -200,7 +200,7 @@ async def test_what_delete_records_let_go_is_trimmed_when_it_has_been_uploaded()
     machine = Machine()
     async with hosting(machine, MANUAL) as host:
         partition = await host.create()
-        sweeping = asyncio.create_task(host.node.controller.sweep(grace_ms=1_000))
+        sweeping = asyncio.create_task(host.node.sweep(grace_ms=1_000))
         await host.produce(partition, b"a", b"b", b"c")
         await host.partitions.delete_records(partition, 3)
         await asyncio.sleep(5)

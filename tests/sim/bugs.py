@@ -15,6 +15,7 @@ from automq._native import Columns, DamagedObject, WalObject, WalRecord
 from automq.broker.apis import fetch
 from automq.broker.partitions import Partitions
 from automq.controller.local import LocalController
+from automq.controller.sweeping import Sweeper
 from automq.coordinator.shard import Shard
 from automq.metadata.decision import Decision
 from automq.metadata.register import ObjectStoreRegister, Unsettled
@@ -253,16 +254,16 @@ def reads_on_where_an_object_is_missing() -> Iterator[None]:
 
 @bug
 def deletes_objects_that_are_still_read() -> Iterator[None]:
-    real = LocalController._sweep_once
+    real = Sweeper._delete_due
 
-    async def sweep_once(self: LocalController, grace_ms: int, doomed: dict[int, float]) -> None:
-        await real(self, grace_ms, doomed)
-        oldest = self._image.storage.tables.next_object - 40
+    async def delete_due(self: Sweeper) -> None:
+        await real(self)
+        oldest = self._metadata.image.storage.tables.next_object - 40
         cluster_id = self._metadata.stored.cluster_id
         if oldest >= 0:
-            await self._store.delete(data_key(cluster_id, oldest))
+            await self._deleter.delete([data_key(cluster_id, oldest)])
 
-    with patch.object(LocalController, "_sweep_once", sweep_once):
+    with patch.object(Sweeper, "_delete_due", delete_due):
         yield
 
 

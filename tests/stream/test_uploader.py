@@ -127,7 +127,7 @@ async def test_an_upload_that_outlives_its_deadline_is_repeated_under_another_id
     machine = Machine()
     async with running(machine, Sizes(interval_ms=10**9)) as node:
         stream = await node.new_stream()
-        sweeping = asyncio.create_task(node.controller.sweep(grace_ms=1_000))
+        sweeping = asyncio.create_task(node.sweep(grace_ms=1_000))
         await node.append(stream, b"a")
         machine.store.inject(Fault(Effect.FAIL, frozenset({"put"}), times=None))
         node.uploader._wanted.set()
@@ -148,7 +148,7 @@ async def test_a_node_that_uploads_once_an_hour_uses_no_stale_ids() -> None:
     machine = Machine()
     async with running(machine, Sizes(interval_ms=10**9)) as node:
         stream = await node.new_stream()
-        sweeping = asyncio.create_task(node.controller.sweep(grace_ms=1_000))
+        sweeping = asyncio.create_task(node.sweep(grace_ms=1_000))
         for number in range(5):
             await node.append(stream, b"%d" % number)
             await node.upload()

@@ -14,8 +14,10 @@ from typing import Any
 
 from automq._native import Batch, BlockCache, Buf, LogCache, batches, build_batch, read_records
 from automq.config.node_config import NodeConfig
+from automq.controller.deleting import DeleteMetrics, Deleter
 from automq.controller.leaders import PartitionAt
 from automq.controller.local import LocalController
+from automq.controller.sweeping import Sweeper
 from automq.controller.topics import TopicWish
 from automq.metadata.election import Elected, elect
 from automq.metadata.log import Author
@@ -95,6 +97,7 @@ class StorageNode:
     uploading: "asyncio.Task[None]"
     tasks: asyncio.TaskGroup
     committed: list[tuple[tuple[int, ...], tuple[Verdict, ...]]]
+    delete_metrics: DeleteMetrics = field(default_factory=DeleteMetrics)
 
     async def create_topic(self, name: str, partitions: int = 1) -> list[PartitionAt]:
         wish = TopicWish(name, self.machine.world.new_uuid(), partitions, 1)
@@ -124,6 +127,15 @@ class StorageNode:
         self.uploader._wanted.set()
         while self.engine.trimmed_position == before:  # noqa: ASYNC110 (time is virtual)
             await asyncio.sleep(0.001)
+
+    async def sweep(self, grace_ms: int, *, rate_per_s: int = 1_000) -> None:
+        """Trim, and delete what nothing reads, until cancelled."""
+        clock, metrics = self.machine.world.clock, self.delete_metrics
+        deleter = Deleter(self.machine.store, clock, rate_per_s=rate_per_s, metrics=metrics)
+        sweeper = Sweeper(self.metadata, deleter, clock, grace_ms=grace_ms, metrics=metrics)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self.controller.keep_trimming())
+            tasks.create_task(sweeper.run())
 
     async def read_values(
         self, stream: Stream, start: int = 0, end: int | None = None, bytes_max: int = 64 * KIB
@@ -204,7 +216,7 @@ async def start(machine: Machine, sizes: Sizes, tasks: asyncio.TaskGroup) -> Sto
     store = Retrying(machine.store, machine.world)
     metadata = await machine.metadata()
     tasks.create_task(metadata.serve())
-    controller = LocalController(metadata, NODE_ID, machine.world.clock, store)
+    controller = LocalController(metadata, NODE_ID, machine.world.clock)
     await controller.register(CONFIG, machine.world.new_uuid())
     taker = Taker(controller, store, CLUSTER, sizes.upload_bytes, lambda _: [machine.disk])
     await take_over_own(taker, NODE_ID, machine.disk)

@@ -1,7 +1,6 @@
 """The active controller in this process, as brokers and storage engines of this process see it."""
 
 import asyncio
-import logging
 from collections.abc import Sequence
 from typing import Any, TypeVar
 
@@ -20,7 +19,6 @@ from automq.metadata.records.wals import WalKind
 from automq.metadata.state import MetadataState, Stopped
 from automq.metadata.storage import Range, Wal
 from automq.metadata.writer import Deposed
-from automq.objectstore import ObjectStore
 from automq.protocol import errors
 from automq.stream.client import (
     FoundRange,
@@ -31,16 +29,12 @@ from automq.stream.client import (
     ReplaceVerdict,
     Verdict,
 )
-from automq.stream.keys import data_key
 from automq.world import Clock
-
-log = logging.getLogger(__name__)
 
 R = TypeVar("R")
 
 BROKER_ROLE, CONTROLLER_ROLE = 1, 2
 UPLOAD_DEADLINE_MS = 3_600_000
-SWEEP_EVERY_MS = 30_000
 TRIM_EVERY_MS = 1_000
 RANGES_TO_SEARCH = 1_000
 
@@ -50,14 +44,11 @@ class LocalController:
     `StorageClient` and what starting and stopping a node needs.
     """
 
-    def __init__(
-        self, metadata: MetadataState, node_id: int, clock: Clock, store: ObjectStore
-    ) -> None:
+    def __init__(self, metadata: MetadataState, node_id: int, clock: Clock) -> None:
         self._metadata = metadata
         self._node_id = node_id
         self._node_epoch = -1
         self._clock = clock
-        self._store = store
         self._defaults = TopicDefaults(1, 1)
         self._trims: dict[int, int] = {}
         # Soft: the streams of each merge in work, by the id of its new object. What keeps the
@@ -297,21 +288,11 @@ class LocalController:
 
     # -- what goes on by itself
 
-    async def sweep(self, grace_ms: int) -> None:
-        """Trim, doom, delete and forget, until cancelled.
-
-        The order is the safety: doomed by a stored record, after which no commit of the ids is
-        accepted; then deleted; then forgotten. The grace only spares readers that are under way.
-        """
-        doomed_at_ms: dict[int, float] = {}
-        since_ms = 0.0
+    async def keep_trimming(self) -> None:
+        """Let streams start where partitions said (`trim_later`), until cancelled."""
         while True:
             await asyncio.sleep(TRIM_EVERY_MS / 1000)
             await self._trim_now()
-            since_ms += TRIM_EVERY_MS
-            if since_ms >= min(SWEEP_EVERY_MS, max(grace_ms, TRIM_EVERY_MS)):
-                since_ms = 0.0
-                await self._sweep_once(grace_ms, doomed_at_ms)
 
     async def _trim_now(self) -> None:
         trims, self._trims = self._trims, {}
@@ -324,27 +305,6 @@ class LocalController:
             if stream is not None and stream.end < start_offset:
                 # It was clamped: the rest goes when it has been committed.
                 self.trim_later(stream_id, start_offset)
-
-    async def _sweep_once(self, grace_ms: int, doomed_at_ms: dict[int, float]) -> None:
-        """One round; `doomed_at_ms` remembers since when this process has known of each."""
-        run = self._metadata.run_lazy
-        await run(objects.doom_unreferenced)
-        now_ms = self._clock.now_ms()
-        await run(lambda image: objects.doom_orphans(image, now_ms))
-        mono_ms = self._clock.monotonic_ms()
-        due = [
-            object_id
-            for object_id in self._image.storage.tables.doomed(objects.OBJECTS_AT_ONCE)
-            if mono_ms - doomed_at_ms.setdefault(object_id, mono_ms) >= grace_ms
-        ]
-        if not due:
-            return
-        cluster_id = self._metadata.stored.cluster_id
-        await self._store.delete_many([data_key(cluster_id, object_id) for object_id in due])
-        await run(lambda image: objects.forget_objects(image, due))
-        for object_id in due:
-            doomed_at_ms.pop(object_id, None)
-        log.info("deleted %d objects from which nothing is read any more", len(due))
 
 
 def found(row: Range) -> FoundRange:

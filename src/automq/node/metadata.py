@@ -30,21 +30,18 @@ async def control_here(
     config: NodeConfig,
     world: World,
     tasks: asyncio.TaskGroup,
-    *,
-    store: ObjectStore,
     register: Register,
     before_new: Callable[[], Awaitable[None]] = nothing,
 ) -> tuple[MetadataState, LocalController]:
     """This node as the active controller, serving, and registered as a new incarnation.
 
     In this order: the log is won first, so older incarnations' commits are refused from then on.
-    `store` is where the controller deletes data objects. `before_new` is called before a cluster is
-    made on an empty store.
+    `before_new` is called before a cluster is made on an empty store.
     """
     incarnation = world.new_uuid()
     metadata = await elect_here(config, world, register, incarnation, before_new=before_new)
     tasks.create_task(metadata.serve(), name="metadata")
-    controller = LocalController(metadata, config.node_id, world.clock, store)
+    controller = LocalController(metadata, config.node_id, world.clock)
     await controller.register(config, incarnation)
     return metadata, controller
 

@@ -17,7 +17,9 @@ from automq.broker.topic_configs import TopicConfigs
 from automq.config import keys
 from automq.config.effective import BrokerConfigs
 from automq.config.node_config import NodeConfig
+from automq.controller.deleting import DeleteMetrics, Deleter
 from automq.controller.local import LocalController
+from automq.controller.sweeping import Sweeper
 from automq.coordinator.group import GroupCoordinator
 from automq.coordinator.group.settings import GroupSettings
 from automq.metadata.counted_register import CountedRegister
@@ -73,6 +75,7 @@ class NodeParts:
     stall: StallProbe
     store_metrics: Sequence[StoreMetrics]
     """What each store of the node has been asked for."""
+    delete_metrics: DeleteMetrics
 
 
 async def assemble(
@@ -89,12 +92,7 @@ async def assemble(
     store = robust(places.store, world, data_metrics)
     register = CountedRegister(places.register, world.clock, metadata_metrics)
     metadata, controller = await control_here(
-        config,
-        world,
-        tasks,
-        store=store,
-        register=register,
-        before_new=lambda: places.refuse_unfit(world),
+        config, world, tasks, register, before_new=lambda: places.refuse_unfit(world)
     )
     cluster_id = metadata.stored.cluster_id
     home = places.wals(config.wal_uri, cluster_id, tasks)
@@ -117,6 +115,8 @@ async def assemble(
     uploading = tasks.create_task(uploader.run(), name="uploader")
     await start_broker(config, controller, metadata, broker, tasks)
     compacting = tasks.create_task(compactor.run(), name="compactor")
+    once = Counted(places.store, world.clock, data_metrics)
+    delete_metrics = start_deleting(config, world, metadata, once, tasks)
     acceptor = make_acceptor(config, world, broker, tasks)
     stall = StallProbe(world.clock)
     tasks.create_task(stall.run(), name="stall probe")
@@ -134,6 +134,7 @@ async def assemble(
         acceptor=acceptor,
         stall=stall,
         store_metrics=(data_metrics, metadata_metrics, places.wal_metrics),
+        delete_metrics=delete_metrics,
     )
 
 
@@ -306,8 +307,26 @@ async def start_broker(
         ),
         name="producer expiry",
     )
+    tasks.create_task(controller.keep_trimming(), name="trims")
+
+
+def start_deleting(
+    config: NodeConfig,
+    world: World,
+    metadata: MetadataState,
+    store: ObjectStore,
+    tasks: asyncio.TaskGroup,
+) -> DeleteMetrics:
+    """Delete what nothing reads. Each call of `store` is one attempt: failures are waited out by
+    object, not by call.
+    """
+    metrics = DeleteMetrics()
+    rate_per_s = config.get(keys.automq.OBJECT_DELETE_RATE)
+    deleter = Deleter(store, world.clock, rate_per_s=rate_per_s, metrics=metrics)
     grace_ms = config.get(keys.automq.OBJECT_RETENTION_GRACE_MS)
-    tasks.create_task(controller.sweep(grace_ms), name="object sweeper")
+    sweeper = Sweeper(metadata, deleter, world.clock, grace_ms=grace_ms, metrics=metrics)
+    tasks.create_task(sweeper.run(), name="object sweeper")
+    return metrics
 
 
 def upload_limits(config: NodeConfig) -> UploadLimits:

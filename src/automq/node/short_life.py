@@ -59,7 +59,7 @@ async def elected(
     wal_uri: str | None,
 ) -> Taker:
     store = Retrying(open_at(config, world, config.storage_uri), world)
-    metadata, controller = await control_here(config, world, tasks, store=store, register=register)
+    metadata, controller = await control_here(config, world, tasks, register)
     object_bytes = config.budgets.upload_bytes
     cluster_id = metadata.stored.cluster_id
     wals = wals_at(config, world, StoreMetrics("wal"))

@@ -221,6 +221,12 @@ OBJECT_COMPACTION_BYTES_PER_SECOND = size(
     default=64 * MIB,
     at_least=1 * MIB,
 )
+OBJECT_DELETE_RATE = number(
+    "automq.object.delete.rate",
+    "So many objects that nothing reads any more are deleted a second at most, in requests of up "
+    "to 1000 of them.",
+    default=500,
+)
 
 # -- metadata
 
