@@ -1,6 +1,7 @@
 """`automq storage`, as a person runs it, beside a running node and without one."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -19,6 +20,7 @@ SOON = (
     "automq.metadata.snapshot.entries=10",
     "automq.object.retention.grace.ms=100",
 )
+KEYS = ("automq.s3.access.key.id=me", "automq.s3.secret.access.key=secret")
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +75,7 @@ def test_an_object_that_nobody_can_come_to_need_is_found_and_deleted(used: Serve
     orphan.parent.mkdir(parents=True, exist_ok=True)
     orphan.write_bytes(b"late")
 
-    eventually(lambda: automq(used, "audit").exit_code == 1, what="its id is forgotten")
+    eventually(lambda: automq(used, "audit").exit_code == 3, what="its id is forgotten")
     seen = automq(used, "audit")
     assert f"LEAKED: {orphan.relative_to(used.directory / 'data/store')}" in seen.output
     assert orphan.exists()
@@ -91,7 +93,7 @@ def test_a_missing_object_is_damage_and_repair_leaves_all_as_it_is(used: Server)
         done = automq(used, "audit", "--repair")
     finally:
         aside.rename(lost)
-    assert done.exit_code == 1
+    assert done.exit_code == 4
     assert "MISSING: data/" in done.output
     assert "DAMAGED: data that should be there are not" in done.output
 
@@ -106,7 +108,7 @@ def test_a_flipped_bit_is_found_when_blocks_are_verified(used: Server) -> None:
         shown = automq(used, "inspect", str(int(hurt.name, 16)))
     finally:
         hurt.write_bytes(good)
-    assert done.exit_code == 1
+    assert done.exit_code == 4
     assert [it["what"] for it in json.loads(done.output)["findings"]] == ["damaged"]
     assert shown.exit_code == 1
     assert "DAMAGED" in shown.output
@@ -116,7 +118,7 @@ def test_a_foreign_file_is_named_and_never_deleted(used: Server) -> None:
     foreign = used.directory / "data/store/holiday.jpg"
     foreign.write_bytes(b"sea")
     done = automq(used, "audit", "--repair")
-    assert done.exit_code == 1
+    assert done.exit_code == 3
     assert "OF NO KNOWN KIND: holiday.jpg" in done.output
     assert foreign.exists()
     foreign.unlink()
@@ -140,4 +142,25 @@ def test_an_empty_store_is_told(tmp_path: Path) -> None:
         cli, ["storage", "audit", "--set", f"automq.data.dir={tmp_path / 'nothing'}"]
     )
     assert done.exit_code == 2, done.output
-    assert "empty" in done.output
+    assert "there is no cluster at" in done.output
+
+
+@pytest.fixture
+def deaf() -> Iterator[int]:
+    """A port at which everybody may knock, and nobody ever answers."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        yield listening.getsockname()[1]
+
+
+@pytest.mark.parametrize("command", [("audit",), ("inspect", "0")])
+def test_a_store_that_does_not_answer_is_told_in_one_line(
+    deaf: int, command: tuple[str, ...], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("automq.node.storage.PATIENCE_MS", 1_000)
+    uri = f"s3://bucket?endpoint=http://127.0.0.1:{deaf}&allow_http=true"
+    settings = (f"automq.storage.uri={uri}", f"automq.data.dir={tmp_path}", *KEYS)
+    options = [word for it in settings for word in ("--set", it)]
+    done = CliRunner().invoke(cli, ["storage", command[0], *options, *command[1:]])
+    assert done.exit_code == 1, done.output
+    assert len(done.output.splitlines()) == 1, done.output
+    assert "no answer within 1000 ms" in done.output

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from automq.controller.local import LocalController
-from automq.objectstore.retry import Retrying
 from automq.objectstore.simulated import Effect, Fault
 from automq.protocol import errors
 from automq.stream.client import FoundRange, ObjectReplacement, ReplaceVerdict
@@ -92,7 +91,7 @@ async def dies_at(steps: int) -> bool:
         is_over = await run_steps(compactor(node), steps)
     async with running(machine, QUIET) as node:
         await merge_all(node)
-        await node.controller._sweep_once(0, {})
+        await node.sweeper().sweep()
         for name in ("a", "b"):
             at = node.controller.partition_at(node.metadata.image.cluster.topic_ids[name], 0)
             assert at is not None
@@ -213,8 +212,8 @@ async def test_a_merge_that_is_late_for_a_takeover_changes_nothing() -> None:
     async with running(Machine(), QUIET) as node:
         stream = await node.new_stream()
         written = await write(node, [stream], 4)
-        store, world = Retrying(node.machine.store, node.machine.world), node.machine.world
-        heir = LocalController(node.metadata, NODE_ID, world.clock, store)
+        world = node.machine.world
+        heir = LocalController(node.metadata, NODE_ID, world.clock)
 
         async def take_over() -> None:
             await heir.register(CONFIG, world.new_uuid())
@@ -387,7 +386,7 @@ async def test_a_merge_that_outlives_its_id_is_thrown_away() -> None:
         stream = await node.new_stream()
         written = await write(node, [stream], 4)
         machine.store.inject(Fault(Effect.FAIL, frozenset({"put"}), times=None))
-        sweeping = asyncio.create_task(node.controller.sweep(grace_ms=0))
+        sweeping = asyncio.create_task(node.sweep(grace_ms=0))
         merging = asyncio.create_task(compactor(node).merge_next())
         await asyncio.sleep(2 * 3600)
         machine.store.heal()

@@ -62,4 +62,4 @@ async def held(node: StorageNode, stream: Stream) -> list[tuple[int, int, int]]:
 
 async def sweep_all(node: StorageNode) -> None:
     """What nothing is read from any more is doomed, deleted and forgotten, without a grace."""
-    await node.controller._sweep_once(0, {})
+    await node.sweeper().sweep()

@@ -130,12 +130,14 @@ class StorageNode:
 
     async def sweep(self, grace_ms: int, *, rate_per_s: int = 1_000) -> None:
         """Trim, and delete what nothing reads, until cancelled."""
-        clock, metrics = self.machine.world.clock, self.delete_metrics
-        deleter = Deleter(self.machine.store, clock, rate_per_s=rate_per_s, metrics=metrics)
-        sweeper = Sweeper(self.metadata, deleter, clock, grace_ms=grace_ms, metrics=metrics)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self.controller.keep_trimming())
-            tasks.create_task(sweeper.run())
+            tasks.create_task(self.sweeper(grace_ms, rate_per_s).run())
+
+    def sweeper(self, grace_ms: int = 0, rate_per_s: int = 1_000) -> Sweeper:
+        clock, metrics = self.machine.world.clock, self.delete_metrics
+        deleter = Deleter(self.machine.store, clock, rate_per_s=rate_per_s, metrics=metrics)
+        return Sweeper(self.metadata, deleter, clock, grace_ms=grace_ms, metrics=metrics)
 
     async def read_values(
         self, stream: Stream, start: int = 0, end: int | None = None, bytes_max: int = 64 * KIB

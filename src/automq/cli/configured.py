@@ -2,6 +2,7 @@
 
 import asyncio
 import functools
+import logging
 import os
 import sys
 from collections.abc import Callable, Coroutine
@@ -56,20 +57,20 @@ def run(job: Callable[[], Coroutine[Any, Any, int | None]]) -> None:
 
     What a store, the log or a node refuses is one line, and its status.
     """
-    from automq.metadata.log import DamagedLog
-    from automq.metadata.records.registry import UnknownRecord
-    from automq.metadata.register import Unsettled
     from automq.node import NodeFailure
-    from automq.objectstore import StoreError
+    from automq.node.run import first_of, told
 
+    if logging.lastResort is not None:
+        # A command that sets up no log says what does not work once, and itself.
+        logging.lastResort.setLevel(logging.ERROR)
     try:
         status = asyncio.run(job()) or 0
-    except NodeFailure as error:
-        say(f"automq: {error}")
-        status = error.status
-    except (DamagedLog, UnknownRecord, StoreError, Unsettled) as error:
-        say(f"automq: {error}")
-        status = FAILED
+    except Exception as error:
+        failure = told(first_of(error) if isinstance(error, BaseExceptionGroup) else error)
+        if not isinstance(failure, NodeFailure):
+            raise
+        say(f"automq: {failure}")
+        status = failure.status
     sys.exit(status)
 
 

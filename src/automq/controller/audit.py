@@ -3,98 +3,27 @@
 Works beside a running cluster. The log is read before and after the store is listed, and only what
 holds by both readings is said:
 
-* **Leaked**: an object whose id was given out before the first reading and is known to neither. Ids
-  are never used again and no commit of an unknown one is accepted, so no clock is needed: nobody
-  can come to need it, and it may be deleted at any time (HAZARDS 4).
+* **Leaked**: what nobody can come to need, whatever any clock says; see `judging`. It may be
+  deleted at any time.
 * **Missing**: an object from which both readings read, and that is not there when asked for again
-  after both. That is damage.
+  after both; an entry or a snapshot of the log itself (`log_audit`). That is damage.
+
+`verifying` reads the objects as well.
 """
 
-import re
 from collections.abc import AsyncIterator, Iterator
-from dataclasses import dataclass, field
-from enum import StrEnum
 
-from automq._native import DamagedObject, ObjectIndex, open_block, open_digest
+from automq.controller.judging import DATA, WAL, Is, LogKeys, judge_object, object_of
+from automq.controller.log_audit import ends_early, log_findings
+from automq.controller.report import Finding, Report
 from automq.metadata.image import Image
 from automq.metadata.reader import MetadataReader
 from automq.metadata.register import Listed
-from automq.metadata.storage import COMMITTED, DOOMED, PREPARED, Object
-from automq.objectstore import Corrupt, NotFound, ObjectInfo, ObjectStore
+from automq.metadata.storage import COMMITTED, Object
+from automq.objectstore import NotFound, ObjectInfo, ObjectStore
 from automq.stream.keys import data_key
 
 SLICE = 1_000
-
-_DATA = re.compile(r"data/[0-9a-f]{2}/([0-9a-f]{32})/([0-9a-f]{16})")
-_ENTRY = re.compile(r"meta/(\d{10})/(\d{14})")
-_POINTER = re.compile(r"meta/(\d{10})/(closed|snapshot-\d+)")
-_PART = re.compile(r"meta/snapshots/(\d{14})-[0-9a-f]{32}/.+")
-
-
-class Is(StrEnum):
-    """What an object of the store, or a thing that should be there, turned out to be."""
-
-    READ = "read from"
-    UPLOADING = "being uploaded"
-    UNREFERENCED = "nothing is read from it; to be given up"
-    DOOMED = "given up; to be deleted"
-    METADATA = "metadata"
-    WAL = "write-ahead logs"
-    ANOTHER = "another cluster's"
-    YOUNG = "came while the audit ran"
-    LEAKED = "leaked"
-    UNEXPECTED = "of no known kind"
-    MISSING = "missing"
-    DAMAGED = "damaged"
-    BROKEN = "a stream with a hole"
-
-    @property
-    def is_damage(self) -> bool:
-        """Whether data that somebody needs are not there as they should be."""
-        return self in (Is.MISSING, Is.DAMAGED, Is.BROKEN)
-
-    @property
-    def is_waste(self) -> bool:
-        """Whether it lies there for nothing, and for ever."""
-        return self in (Is.LEAKED, Is.UNEXPECTED)
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that is not as it should be."""
-
-    what: Is
-    key: str
-    size_bytes: int
-    why: str
-    modified_ms: int = 0
-
-
-@dataclass(slots=True)
-class Report:
-    """What an audit found: how many objects of each kind with their bytes, and what is wrong."""
-
-    counts: dict[Is, tuple[int, int]] = field(default_factory=dict)
-    findings: list[Finding] = field(default_factory=list)
-    streams: int = 0
-    verified_objects: int = 0
-    verified_bytes: int = 0
-
-    def count(self, what: Is, size_bytes: int) -> None:
-        objects, total = self.counts.get(what, (0, 0))
-        self.counts[what] = (objects + 1, total + size_bytes)
-
-    def find(self, finding: Finding) -> None:
-        self.count(finding.what, finding.size_bytes)
-        self.findings.append(finding)
-
-    @property
-    def is_damaged(self) -> bool:
-        return any(finding.what.is_damage for finding in self.findings)
-
-    @property
-    def is_clean(self) -> bool:
-        return not self.findings
 
 
 def known_objects(image: Image) -> Iterator[tuple[int, Object]]:
@@ -111,39 +40,6 @@ def known_objects(image: Image) -> Iterator[tuple[int, Object]]:
 def is_read(known: Object) -> bool:
     """Whether some stream reads from it."""
     return known.state == COMMITTED and known.live > 0
-
-
-def judge_object(object_id: int, before: Image, after: Image) -> Is:
-    """What an object in the store is, by the metadata before and after it was listed."""
-    known = after.storage.object(object_id)
-    if known is None:
-        if before.storage.object(object_id) is not None:
-            return Is.YOUNG
-        if object_id < before.storage.tables.next_object:
-            return Is.LEAKED
-        is_given_out = object_id < after.storage.tables.next_object
-        return Is.YOUNG if is_given_out else Is.UNEXPECTED
-    if known.state == PREPARED:
-        return Is.UPLOADING
-    if known.state == DOOMED:
-        return Is.DOOMED
-    return Is.READ if known.live else Is.UNREFERENCED
-
-
-def judge_metadata(key: str, before: Image, after: Image, closed_chunk: int) -> Is:
-    """What an object under `meta/` is; `closed_chunk` is the newest that is closed, or -1."""
-    if _POINTER.fullmatch(key):
-        return Is.METADATA
-    if entry := _ENTRY.fullmatch(key):
-        return Is.METADATA if int(entry[1]) > closed_chunk else Is.LEAKED
-    if part := _PART.fullmatch(key):
-        named = [it for image in (before, after) for it in image.cluster.snapshots]
-        if any(key == it.key for snapshot in named for it in snapshot.parts):
-            return Is.METADATA
-        newest = max((snapshot.position for snapshot in named), default=-1)
-        # One that is newer than all may be named in a moment.
-        return Is.YOUNG if int(part[1]) > newest else Is.LEAKED
-    return Is.UNEXPECTED
 
 
 def holes(image: Image) -> Iterator[Finding]:
@@ -190,36 +86,44 @@ class Audit:
         self._metadata_store = metadata_store
         self._before, self._after = before, after
         self.report = Report()
+        self.is_empty = False
+        """Whether there is no metadata log, once `run` has looked."""
 
     @property
-    def is_empty(self) -> bool:
-        """Whether there is no metadata log, once `run` has looked."""
-        return self._before.image.cluster.created is None
+    def image(self) -> Image:
+        """What the last reading says."""
+        return self._after.image
+
+    @property
+    def cluster_id(self) -> bytes:
+        return self.image.cluster.cluster_id
 
     async def run(self) -> Report:
-        """List, compare, and ask again for what seems to be missing."""
+        """List, compare, and ask again for what seems to be missing.
+
+        Raises DamagedLog, UnknownRecord, and what a store raises that does not answer in time.
+        """
         await self._before.load()
-        if self.is_empty:
+        if self._before.image.cluster.created is None and await self._has_no_log():
+            self.is_empty = True
             return self.report
-        listed: dict[int, ObjectInfo] = {}
-        cluster_id = self._before.image.cluster.cluster_id
-        keys = [info async for info in self._listing()]
+        listed = [info async for info in self._listing()]
         await self._after.load()
-        for info in keys:
-            data = _DATA.fullmatch(info.key)
-            if data is not None and data[1] == cluster_id.hex():
-                object_id = int(data[2], 16)
-                if info.key == data_key(cluster_id, object_id):
-                    listed[object_id] = info
-                    self._judge(info, object_id)
-                    continue
-            self._judge_other(info, is_data=data is not None)
-        for object_id, known in known_objects(self._after.image):
-            await self._must_be_there(object_id, known, listed.get(object_id))
-        for finding in holes(self._after.image):
+        log = {info.key: info for info in listed if info.key.startswith("meta/")}
+        for finding in await log_findings(self._before, self._after, log):
             self.report.find(finding)
-        self.report.streams = self._after.image.storage.tables.stream_count
+        if ends_early(self._after, log):
+            # What else is there cannot be judged by what is known.
+            return self.report
+        await self._judge_all(listed)
+        for finding in holes(self.image):
+            self.report.find(finding)
+        self.report.streams = self.image.storage.tables.stream_count
         return self.report
+
+    async def _has_no_log(self) -> bool:
+        """Also no entry behind the first, without which nothing can be read."""
+        return await anext(aiter(self._metadata_store.list("meta/")), None) is None
 
     async def _listing(self) -> AsyncIterator[ObjectInfo]:
         """Everything in the store, and the metadata where they are in another one."""
@@ -229,6 +133,23 @@ class Audit:
             async for info in self._metadata_store.list("meta/"):
                 yield info
 
+    async def _judge_all(self, listed: list[ObjectInfo]) -> None:
+        readings = (self._before, self._after)
+        log_keys = LogKeys.of(
+            [snapshot for it in readings for snapshot in it.image.cluster.snapshots],
+            [it.closed for it in readings if it.closed is not None],
+        )
+        objects: dict[int, ObjectInfo] = {}
+        for info in listed:
+            object_id = object_of(info.key, self.cluster_id)
+            if object_id is None:
+                self._judge_other(info, log_keys)
+            else:
+                objects[object_id] = info
+                self._judge(info, object_id)
+        for object_id, known in known_objects(self.image):
+            await self._must_be_there(object_id, known, objects.get(object_id))
+
     def _judge(self, info: ObjectInfo, object_id: int) -> None:
         what = judge_object(object_id, self._before.image, self._after.image)
         if what.is_waste:
@@ -236,43 +157,35 @@ class Audit:
         else:
             self.report.count(what, info.size_bytes)
 
-    def _judge_other(self, info: ObjectInfo, *, is_data: bool) -> None:
-        if is_data:
+    def _judge_other(self, info: ObjectInfo, log_keys: LogKeys) -> None:
+        if DATA.fullmatch(info.key):
             self.report.count(Is.ANOTHER, info.size_bytes)
         elif info.key.startswith("meta/"):
-            what = self._metadata_is(info.key)
+            what = log_keys.judge(info.key)
             if what.is_waste:
                 self._find(what, info, "the metadata log does not need it any more")
             else:
                 self.report.count(what, info.size_bytes)
-        elif "wal/" in info.key:
-            self.report.count(Is.WAL, info.size_bytes)
+        elif wal := WAL.fullmatch(info.key):
+            is_ours = wal[1] == self.cluster_id.hex()
+            self.report.count(Is.WAL if is_ours else Is.ANOTHER, info.size_bytes)
         else:
             self._find(Is.UNEXPECTED, info, "no cluster writes such a key")
 
-    def _metadata_is(self, key: str) -> Is:
-        before, after = self._before, self._after
-        closed = [it.closed for it in (before, after) if it.closed is not None]
-        if any(key == part.key for it in closed for part in it.snapshot.parts):
-            return Is.METADATA
-        chunk = max((it.chunk for it in closed), default=-1)
-        # Entries of the chunk that was closed last are deleted while a controller runs.
-        return judge_metadata(key, before.image, after.image, chunk - 1)
-
     def _find(self, what: Is, info: ObjectInfo, why: str) -> None:
-        self.report.find(Finding(what, info.key, info.size_bytes, why, info.modified_ms))
+        self.report.find(Finding.at(what, info, why))
 
     async def _must_be_there(self, object_id: int, known: Object, info: ObjectInfo | None) -> None:
         """An object that is read from must be in the store, whole."""
         earlier = self._before.image.storage.object(object_id)
         if not is_read(known) or earlier is None or not earlier.live:
             return
-        key = data_key(self._after.image.cluster.cluster_id, object_id)
+        key = data_key(self.cluster_id, object_id)
         if info is None:
             try:
                 info = await self._store.head(key)
             except NotFound:
-                if await self._still_read(object_id):
+                if await self.is_still_read(object_id):
                     why = f"{known.live} streams have data in it"
                     self.report.find(Finding(Is.MISSING, key, known.bytes, why))
                 return
@@ -280,53 +193,21 @@ class Audit:
         if info.size_bytes != known.bytes:
             self._find(Is.DAMAGED, info, f"{info.size_bytes} bytes instead of {known.bytes}")
 
-    async def _still_read(self, object_id: int) -> bool:
+    async def is_still_read(self, object_id: int) -> bool:
         """Whether it is named now: what has gone meanwhile is not missing."""
         if await self._after.poll() is None:
             await self._after.load()
-        known = self._after.image.storage.object(object_id)
+        known = self.image.storage.object(object_id)
         return known is not None and is_read(known)
 
-    # -- down to the bytes
-
-    async def verify(self) -> Report:
-        """Read every object that is read from, and check each block against its checksum."""
-        for object_id, known in known_objects(self._after.image):
-            if is_read(known):
-                await self._verify_object(object_id, known)
-        return self.report
-
-    async def _verify_object(self, object_id: int, known: Object) -> None:
-        cluster_id = self._after.image.cluster.cluster_id
-        key = data_key(cluster_id, object_id)
-        try:
-            start = known.index_position
-            data = await self._store.get_range(key, start, start + known.index_bytes)
-            index = ObjectIndex(data, position=start, object_id=object_id, cluster_id=cluster_id)
-            for ref in index.blocks():
-                end = ref.position + ref.size_bytes
-                open_block(await self._store.get_range(key, ref.position, end), ref)
-            for stream_id in index.streams():
-                digest = index.digest_ref(stream_id)
-                if digest is not None:
-                    end = digest.position + digest.size_bytes
-                    open_digest(await self._store.get_range(key, digest.position, end), digest)
-        except (DamagedObject, Corrupt) as error:
-            self.report.find(Finding(Is.DAMAGED, key, known.bytes, str(error)))
-        except NotFound:
-            if await self._still_read(object_id):
-                self.report.find(Finding(Is.MISSING, key, known.bytes, "gone while it was read"))
-        else:
-            self.report.verified_objects += 1
-            self.report.verified_bytes += known.bytes
-
-    # -- putting in order
-
     async def repair(self) -> int:
-        """Delete what is leaked; how many. What is damaged or of no known kind is left alone.
+        """Delete what is leaked; how many. What is of no known kind is left alone, and everything
+        as long as something is damaged: what a damaged log says is not to be acted on.
 
         Invariant: only keys that both readings of the log have shown to be needed by nobody, ever.
         """
+        if self.report.is_damaged:
+            return 0
         leaked = [it.key for it in self.report.findings if it.what is Is.LEAKED]
         meta = [key for key in leaked if key.startswith("meta/")]
         data = [key for key in leaked if not key.startswith("meta/")]

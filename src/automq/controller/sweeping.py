@@ -57,9 +57,13 @@ class Sweeper:
         every_ms = min(LOOK_EVERY_MS, max(self._grace_ms, LOOK_EVERY_LEAST_MS))
         while True:
             await asyncio.sleep(every_ms / 1000)
-            await self._doom()
-            await self._learn()
-            await self._delete_due()
+            await self.sweep()
+
+    async def sweep(self) -> None:
+        """One look: doom what nothing is read from, delete what is doomed for long enough."""
+        await self._doom()
+        await self._learn()
+        await self._delete_due()
 
     async def _doom(self) -> None:
         now_ms = self._clock.now_ms()

@@ -110,14 +110,16 @@ def _unsettled(why: StoreError) -> Unsettled:
 @dataclass(frozen=True, slots=True)
 class Patience:
     """Pauses between attempts: doubling from the first to the longest, each drawn from its upper
-    half."""
+    half. `attempts_max` is for who only looks, and would rather know: None repeats for ever."""
 
     first_ms: int = 20
     longest_ms: int = 5_000
+    attempts_max: int | None = None
 
 
 class SteadyRegister:
-    """A register that repeats until there is an answer, for as long as that takes.
+    """A register that repeats until there is an answer, for as long as that takes, or raises the
+    last Unsettled if its patience has an end.
 
     A create is repeated with the same bytes; so False may mean an earlier attempt of one's own, and
     the caller tells by the nonce in the bytes. Raises Unfit, but only as long as nothing worked.
@@ -172,7 +174,8 @@ class SteadyRegister:
         await asyncio.sleep(longest_ms * self._world.chance.uniform(0.5, 1) / 1000)
 
     async def _again(self, attempt: int, what: str, why: Unsettled) -> int:
-        if isinstance(why, Unfit) and not self._has_worked:
+        is_over = attempt + 1 == self._patience.attempts_max
+        if is_over or (isinstance(why, Unfit) and not self._has_worked):
             raise why
         # One line when it starts failing (the first repeat is not worth one), one when it works.
         if attempt == 1:

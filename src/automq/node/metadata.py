@@ -14,7 +14,6 @@ from automq.metadata.records.cluster import ClusterCreated, Endpoint
 from automq.metadata.records.registry import Record
 from automq.metadata.register import Register, SteadyRegister
 from automq.metadata.state import MetadataState, Policy
-from automq.objectstore import ObjectStore
 from automq.world import World
 
 log = logging.getLogger(__name__)

@@ -28,7 +28,7 @@ from automq.metadata.state import MetadataState
 from automq.node.metadata import control_here
 from automq.node.places import Places
 from automq.node.takeover import Taker, take_over_own
-from automq.objectstore import ObjectStore, StoreMetrics, robust
+from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
 from automq.stream.client import MergeLimits, Verdict
 from automq.stream.compactor import CompactionLimits, Compactor
 from automq.stream.engine import StreamEngine

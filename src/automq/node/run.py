@@ -10,7 +10,7 @@ from typing import Protocol
 from automq.config.node_config import NodeConfig
 from automq.metadata.log import DamagedLog
 from automq.metadata.records.registry import UnknownRecord
-from automq.metadata.register import Unfit
+from automq.metadata.register import Unfit, Unsettled
 from automq.metadata.writer import Deposed
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
@@ -89,7 +89,7 @@ def told(error: BaseException) -> BaseException:
         return NodeFailure(f"the metadata log cannot be used: {error}")
     if isinstance(error, Unfit):
         return NodeFailure(str(error), status=2)
-    if isinstance(error, (WalError, StoreError, BadUri, OSError)):
+    if isinstance(error, (WalError, StoreError, Unsettled, BadUri, OSError)):
         return NodeFailure(str(error))
     if isinstance(error, Exception):
         log.error("the node failed", exc_info=error)

@@ -8,7 +8,7 @@ from automq.config.node_config import NodeConfig
 from automq.metadata.log import DamagedLog
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.registry import UnknownRecord
-from automq.metadata.register import Register, Unfit
+from automq.metadata.register import Register, Unsettled
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
@@ -16,7 +16,7 @@ from automq.node.metadata import control_here
 from automq.node.run import Stopped, first_of, told
 from automq.node.storage import closed_after, open_at, open_register_at, register_at, wals_at
 from automq.node.takeover import Taker
-from automq.objectstore import StoreError, StoreMetrics
+from automq.objectstore import StoreMetrics
 from automq.objectstore.retry import Retrying
 from automq.protocol import errors
 from automq.stream.wal import WalHome
@@ -78,8 +78,10 @@ async def read_log(config: NodeConfig, world: World) -> MetadataReader:
         reader = MetadataReader(register)
         try:
             await reader.load()
-        except (DamagedLog, UnknownRecord, StoreError, Unfit) as error:
-            raise NodeFailure(str(error)) from None
+        except BaseExceptionGroup as group:
+            raise told(first_of(group)) from None
+        except (DamagedLog, UnknownRecord, Unsettled) as error:
+            raise told(error) from None
     if reader.position < 0:
         raise NodeFailure(
             f"there is no cluster at {config.metadata_uri}; give the automq.storage.uri (and "

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -9,7 +10,14 @@ from automq.config import keys
 from automq.config.node_config import NodeConfig
 from automq.metadata.postgres import PostgresRegister, open_register, parse_uri
 from automq.metadata.postgres.location import is_postgres
-from automq.metadata.register import ObjectStoreRegister, Register, SteadyRegister, Unfit
+from automq.metadata.register import (
+    Listed,
+    ObjectStoreRegister,
+    Patience,
+    Register,
+    SteadyRegister,
+    Unfit,
+)
 from automq.node.failure import NodeFailure
 from automq.objectstore import (
     BadUri,
@@ -28,6 +36,11 @@ from automq.world import World
 R = TypeVar("R", bound=Register)
 WalPlaces = Callable[[str, bytes, Tasks], WalHome]
 """Where the WALs of a URI live, those of one cluster; what runs beside belongs to the tasks."""
+
+PATIENCE_MS = 20_000
+"""What a command waits for a store that does not answer; a node waits as long as it takes."""
+ATTEMPTS_MAX = 10
+"""The same for a register that does not repeat by itself: some seconds."""
 
 
 def open_at(
@@ -68,14 +81,44 @@ def open_register_at(config: NodeConfig, world: World) -> ObjectStoreRegister | 
         raise NodeFailure(str(error), status=2) from None
 
 
-@asynccontextmanager
-async def register_at(config: NodeConfig, world: World) -> AsyncIterator[SteadyRegister]:
-    """The register of the metadata log, one that repeats, for the time of a `with` block.
+def reading_at(config: NodeConfig, world: World, uri: str) -> Retrying:
+    """The store of a URI, for who only looks at it: no call takes longer than `PATIENCE_MS`.
 
     Raises NodeFailure.
     """
-    async with closed_after(open_register_at(config, world)) as register:
-        yield SteadyRegister(register, world)
+    return Retrying(open_at(config, world, uri), world).within(PATIENCE_MS)
+
+
+@dataclass(frozen=True, slots=True)
+class ReadLog:
+    """The place of a metadata log, for who only reads: a call that has no answer in time raises
+    Unsettled.
+    """
+
+    register: SteadyRegister
+    keys: Listed
+
+
+@asynccontextmanager
+async def log_at(config: NodeConfig, world: World) -> AsyncIterator[ReadLog]:
+    """Where the log lies, for the time of a `with` block. Raises NodeFailure."""
+    if is_postgres(config.metadata_uri):
+        table = open_register_at(config, world)
+        assert isinstance(table, PostgresRegister)
+        async with closed_after(table):
+            patience = Patience(attempts_max=ATTEMPTS_MAX)
+            yield ReadLog(SteadyRegister(table, world, patience), table)
+    else:
+        store = reading_at(config, world, config.metadata_uri)
+        async with closed_after(ObjectStoreRegister(store)) as register:
+            yield ReadLog(SteadyRegister(register, world, Patience(attempts_max=1)), store)
+
+
+@asynccontextmanager
+async def register_at(config: NodeConfig, world: World) -> AsyncIterator[SteadyRegister]:
+    """The register of the metadata log, for who only reads it, as `log_at` gives it."""
+    async with log_at(config, world) as log:
+        yield log.register
 
 
 @asynccontextmanager

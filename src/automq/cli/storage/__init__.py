@@ -6,8 +6,8 @@ in a readable form, `check.py` tries whether a store is fit. `sizes.py` writes s
 Nothing here changes a store but `audit --repair`, which deletes what can never be needed, and
 `check`, which deletes what it wrote. A cluster may run meanwhile.
 
-Exit status: 0 all is as it should be, 1 something is not, 2 the input was wrong and nothing was
-done; and those that a command's help names.
+Exit status: 0 all is as it should be, 1 something is not (or could not be asked), 2 the input was
+wrong and nothing was done; and those that a command's help names.
 """
 
 import click

@@ -1,22 +1,29 @@
 """`automq storage audit`: the store against the metadata."""
 
 import json
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from automq.cli.configured import FAILED, UNUSABLE, configured, run, say
+from automq.cli.configured import UNUSABLE, configured, run, say
 from automq.cli.storage.sizes import readable
 from automq.config.node_config import NodeConfig
 
 if TYPE_CHECKING:
-    from automq.controller.audit import Audit, Finding, Report
-    from automq.metadata.register import Listed
+    from automq.controller.audit import Audit
+    from automq.controller.report import Finding, Report
+    from automq.controller.verifying import Progress
+    from automq.objectstore import ObjectStore
 
 FINDINGS_SHOWN = 100
+WASTE, DAMAGE = 3, 4
+"""Exit statuses of an audit that was done, and found something."""
+PROGRESS_EVERY_S = 0.5
 
 
 @click.command()
@@ -27,58 +34,81 @@ FINDINGS_SHOWN = 100
 def audit(config: NodeConfig, verify: bool, repair: bool, as_json: bool) -> None:
     """Compare what the store holds with what the metadata say, and name what differs.
 
-    A cluster may run meanwhile. Exit status: 0 all is as it should be (or was repaired), 1
-    something is leaked, missing or damaged.
+    A cluster may run meanwhile. Exit status: 0 all is as it should be (or was repaired), 3
+    something lies there for nothing, 4 something is missing or damaged; 1 the store does not answer
+    and nothing is known, 2 there is no cluster.
     """
     run(lambda: audit_store(config, verify=verify, repair=repair, as_json=as_json))
 
 
 async def audit_store(config: NodeConfig, *, verify: bool, repair: bool, as_json: bool) -> int:
     """The exit status."""
-    async with audit_of(config) as job:
-        report = await job.run()
+    from automq.controller.verifying import verify as verify_objects
+    from automq.metadata.log import DamagedLog
+
+    async with audit_of(config) as (job, store):
+        try:
+            report = await job.run()
+        except DamagedLog as error:
+            say(f"automq: DAMAGED: the metadata log cannot be read: {error}")
+            return DAMAGE
         if job.is_empty:
-            say("automq: the store is empty; is automq.storage.uri right?")
+            where = config.metadata_uri
+            say(f"automq: there is no cluster at {where}; is automq.storage.uri right?")
             return UNUSABLE
         if verify:
-            report = await job.verify()
+            with shown_progress() as progress:
+                report = await verify_objects(job, store, progress)
         deleted = await job.repair() if repair else 0
     if as_json:
         print(json.dumps(as_dict(report, deleted), indent=2))
     else:
         print_report(report, deleted)
-    left = [it for it in report.findings if not (repair and it.what == "leaked")]
-    return FAILED if left else 0
+    if report.is_damaged:
+        return DAMAGE
+    return WASTE if len(report.findings) > deleted else 0
 
 
 @asynccontextmanager
-async def audit_of(config: NodeConfig) -> AsyncIterator["Audit"]:
-    """An audit of the store and the log that `config` names."""
+async def audit_of(config: NodeConfig) -> "AsyncIterator[tuple[Audit, ObjectStore]]":
+    """An audit of the store and the log that `config` names, and that store."""
     from automq.controller.audit import Audit
-    from automq.metadata.postgres import PostgresRegister
     from automq.metadata.reader import MetadataReader
-    from automq.metadata.register import SteadyRegister
-    from automq.node.storage import closed_after, open_at, open_register_at
-    from automq.objectstore import Retrying
+    from automq.node.storage import log_at, reading_at
     from automq.world import system_world
 
     world = system_world()
-    store = open_at(config, world, config.storage_uri)
-    steady = Retrying(store, world)
-    async with closed_after(open_register_at(config, world)) as register:
-        if isinstance(register, PostgresRegister):
-            listed: Listed = register
-        elif config.metadata_uri == config.storage_uri:
-            listed = steady
-        else:
-            listed = Retrying(open_at(config, world, config.metadata_uri), world)
-        log = SteadyRegister(register, world)
-        yield Audit(
-            store=steady,
-            metadata_store=listed,
-            before=MetadataReader(log),
-            after=MetadataReader(log),
+    store = reading_at(config, world, config.storage_uri)
+    is_one = config.metadata_uri == config.storage_uri
+    async with log_at(config, world) as log:
+        job = Audit(
+            store=store,
+            metadata_store=store if is_one else log.keys,
+            before=MetadataReader(log.register),
+            after=MetadataReader(log.register),
         )
+        yield job, store
+
+
+@contextmanager
+def shown_progress() -> "Iterator[Progress | None]":
+    """Where people look: one line on standard error that says how far the reading is."""
+    if not sys.stderr.isatty():
+        yield None
+        return
+    shown_s = 0.0
+
+    def show(done: int, total: int, size_bytes: int) -> None:
+        nonlocal shown_s
+        if time.monotonic() - shown_s >= PROGRESS_EVERY_S:
+            shown_s = time.monotonic()
+            text = f"reading: {done} of {total} objects, {readable(size_bytes)}"
+            print(f"\r{text:<60}", end="", file=sys.stderr, flush=True)
+
+    try:
+        yield show
+    finally:
+        print(f"\r{'':<60}\r", end="", file=sys.stderr, flush=True)
 
 
 def as_dict(report: "Report", deleted: int) -> dict[str, Any]:
@@ -128,8 +158,9 @@ def verdict_of(report: "Report") -> str:
     if report.is_damaged:
         return (
             "DAMAGED: data that should be there are not. Do not delete anything; if the store "
-            "keeps older versions or a copy, bring the objects named above back under their keys"
+            "keeps older versions or a copy, bring the objects named above back under their keys "
+            "(--repair does nothing until then)"
         )
     if report.is_clean:
         return f"clean: {report.streams} streams, each without a hole; nothing leaked or missing"
-    return "nothing is lost; what is leaked costs money only, and --repair deletes it"
+    return "nothing is missing; what is leaked costs money only, and --repair deletes it"
