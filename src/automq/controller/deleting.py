@@ -31,6 +31,8 @@ class DeleteMetrics:
     failures: int = counter("Objects whose deletion failed, each time it was tried.")
     waiting: float = gauge("Objects that are given up and not deleted yet.")
     refused: float = gauge("Objects among them that the store has refused to delete.")
+    scanned: int = counter("Objects that were looked at for what nobody knows.")
+    unknown: int = counter("Objects among them that nobody knew, and that were deleted.")
 
 
 @dataclass(frozen=True, slots=True)

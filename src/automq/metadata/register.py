@@ -96,6 +96,22 @@ class ObjectStoreRegister:
         except StoreError as why:
             raise _unsettled(why) from why
 
+    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        """As `Listed` says, one attempt; for keys without a prefix of the register's own."""
+        assert not self._prefix, self._prefix
+        try:
+            async for info in self._store.list(prefix):
+                yield info
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        """As `Listed` says; after Unsettled some of them are gone."""
+        try:
+            await self._store.delete_many([self._prefix + key for key in keys])
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
+
     async def close(self) -> None:
         await self._store.close()
 

@@ -19,11 +19,13 @@ from automq.config.effective import BrokerConfigs
 from automq.config.node_config import NodeConfig
 from automq.controller.deleting import DeleteMetrics, Deleter
 from automq.controller.local import LocalController
+from automq.controller.scanning import LogPlace, Scanner
 from automq.controller.sweeping import Sweeper
 from automq.coordinator.group import GroupCoordinator
 from automq.coordinator.group.settings import GroupSettings
 from automq.metadata.counted_register import CountedRegister
 from automq.metadata.records.wals import WalKind
+from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState
 from automq.node.metadata import control_here
 from automq.node.places import Places
@@ -116,7 +118,8 @@ async def assemble(
     await start_broker(config, controller, metadata, broker, tasks)
     compacting = tasks.create_task(compactor.run(), name="compactor")
     once = Counted(places.store, world.clock, data_metrics)
-    delete_metrics = start_deleting(config, world, metadata, once, tasks)
+    log_place = places.log_place(SteadyRegister(register, world))
+    delete_metrics = start_deleting(config, world, metadata, once, log_place, tasks)
     acceptor = make_acceptor(config, world, broker, tasks)
     stall = StallProbe(world.clock)
     tasks.create_task(stall.run(), name="stall probe")
@@ -315,10 +318,12 @@ def start_deleting(
     world: World,
     metadata: MetadataState,
     store: ObjectStore,
+    log_place: LogPlace | None,
     tasks: asyncio.TaskGroup,
 ) -> DeleteMetrics:
-    """Delete what nothing reads. Each call of `store` is one attempt: failures are waited out by
-    object, not by call.
+    """Delete what nothing reads, and what nobody knows.
+
+    Each call of `store` is one attempt: failures are waited out by object, not by call.
     """
     metrics = DeleteMetrics()
     rate_per_s = config.get(keys.automq.OBJECT_DELETE_RATE)
@@ -326,6 +331,18 @@ def start_deleting(
     grace_ms = config.get(keys.automq.OBJECT_RETENTION_GRACE_MS)
     sweeper = Sweeper(metadata, deleter, world.clock, grace_ms=grace_ms, metrics=metrics)
     tasks.create_task(sweeper.run(), name="object sweeper")
+    interval_ms = config.get(keys.automq.OBJECT_SCAN_INTERVAL_MS)
+    if interval_ms:
+        scanner = Scanner(
+            metadata,
+            store,
+            log_place,
+            deleter,
+            world.clock,
+            interval_ms=interval_ms,
+            metrics=metrics,
+        )
+        tasks.create_task(scanner.run(), name="scanner")
     return metrics
 
 

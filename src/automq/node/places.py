@@ -9,7 +9,7 @@ from automq.broker.listener import Acceptor, listen
 from automq.config import keys
 from automq.config.listeners import Listener, SecurityProtocol
 from automq.config.node_config import NodeConfig
-from automq.metadata.register import ObjectStoreRegister, Register
+from automq.metadata.register import Listed, ObjectStoreRegister, Register
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.metrics_door import MetricsDoor
@@ -55,6 +55,8 @@ class Places:
     register: Register
     wals: WalPlaces
     doors: Sequence[Door]
+    log_keys: Listed | None = None
+    """The place of the metadata log, to be listed."""
     wal_metrics: StoreMetrics = field(default_factory=lambda: StoreMetrics("wal"))
     """What the stores that WALs are in were asked for."""
     metrics: Metrics = field(default_factory=Metrics)
@@ -111,10 +113,12 @@ def real_places(config: NodeConfig, world: World) -> Places:
     metrics = Metrics()
     doors = [*bind(config), *bind_metrics(config, metrics)]
     wal_metrics = StoreMetrics("wal")
+    register = open_register_at(config, world)
     wal_uri = store_uri_of(config.wal_uri)
     return Places(
         store=open_at(config, world, config.storage_uri),
-        register=open_register_at(config, world),
+        register=register,
+        log_keys=register,
         wals=wals_at(config, world, wal_metrics),
         doors=doors,
         wal_metrics=wal_metrics,

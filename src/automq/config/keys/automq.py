@@ -221,6 +221,14 @@ OBJECT_COMPACTION_BYTES_PER_SECOND = size(
     default=64 * MIB,
     at_least=1 * MIB,
 )
+OBJECT_SCAN_INTERVAL_MS = size(
+    "automq.object.scan.interval.ms",
+    "In so long the controller looks once through the whole store for objects that nobody knows "
+    "(late uploads, parts of snapshots that were never named), and deletes them. Costs some 270 "
+    "LIST requests, and one for every 1000 objects. 0: never.",
+    default=24 * 60 * MINUTE_MS,
+    at_least=0,
+)
 OBJECT_DELETE_RATE = number(
     "automq.object.delete.rate",
     "So many objects that nothing reads any more are deleted a second at most, in requests of up "
