@@ -10,6 +10,9 @@ from click.testing import CliRunner, Result
 from confluent_kafka import Producer
 
 from automq.cli import cli
+from automq.cli.storage.inspect_log import lines_of
+from automq.metadata.log import Pointer, PointerKind, closed_key, encode_pointer
+from automq.metadata.records.cluster import SnapshotPart, SnapshotTaken
 from crash.load import Load
 from support.broker import eventually
 from support.clients import admin, create_topic
@@ -124,17 +127,99 @@ def test_a_foreign_file_is_named_and_never_deleted(used: Server) -> None:
     foreign.unlink()
 
 
-def test_objects_streams_and_entries_are_shown(used: Server) -> None:
-    done = automq(used, "inspect", str(int(objects(used)[0].name, 16)))
+def test_objects_and_streams_are_shown(used: Server) -> None:
+    number = str(int(objects(used)[0].name, 16))
+    done = automq(used, "inspect", "--batches", number)
     assert done.exit_code == 0, done.output
+    assert f"object {number}: read from; level " in done.output
     assert "all checksums are right" in done.output
+    assert "none" in done.output, "the codec of a batch"
     streams = [automq(used, "inspect", f"stream:{number}").output for number in range(3)]
     assert any("data of numbers-" in text for text in streams), streams
-    entries = sorted((used.directory / "data/store/meta").glob("0*/0*"))
-    key = entries[-1].relative_to(used.directory / "data/store")
-    assert automq(used, "inspect", str(key)).output.splitlines()[1].startswith("entry ")
     assert automq(used, "inspect", "stream:999").exit_code == 1
     assert "there is no object" in automq(used, "inspect", "999999").output
+
+
+def log_key(server: Server, pattern: str) -> str:
+    """The newest key of the metadata log that matches."""
+    store = server.directory / "data/store"
+    return str(max((store / "meta").glob(pattern)).relative_to(store))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "says"),
+    [
+        ("0*/0*", "entry "),
+        ("0*/snapshot-*", "a hint where to start reading"),
+        ("snapshots/*/*", "part 0 of the snapshot after entry "),
+    ],
+)
+def test_every_kind_of_object_of_the_log_is_shown(used: Server, pattern: str, says: str) -> None:
+    key = log_key(used, pattern)
+    done = automq(used, "inspect", key)
+    assert done.exit_code == 0, done.output
+    assert says in done.output
+    assert "its checksum is right" in done.output
+    file = used.directory / "data/store" / key
+    good = file.read_bytes()
+    file.write_bytes(good[:20] + bytes([good[20] ^ 1]) + good[21:])
+    try:
+        hurt = automq(used, "inspect", key)
+    finally:
+        file.write_bytes(good)
+    assert hurt.exit_code == 1
+    assert "DAMAGED" in hurt.output
+
+
+def test_a_closed_chunk_names_its_snapshot() -> None:
+    part = SnapshotPart("meta/snapshots/00000000004095-00/0-0", 17, bytes(16))
+    pointer = Pointer(PointerKind.CLOSED, 0, SnapshotTaken(4095, bytes(16), (part,)))
+    lines = list(lines_of(closed_key(0), encode_pointer(pointer)))
+    assert lines[0].startswith("chunk 0 is closed")
+    assert part.key in lines[-1]
+
+
+def test_a_write_ahead_log_is_shown_once_its_node_is_gone(tmp_path: Path) -> None:
+    with running(tmp_path, "automq.upload.interval.ms=600000") as server:
+        create_topic(server.bootstrap, "t")
+        producer = Producer({"bootstrap.servers": server.bootstrap})
+        producer.produce("t", b"x")
+        assert producer.flush(30) == 0
+        busy = automq(server, "inspect", "wal:0")
+        server.kill()
+        done = automq(server, "inspect", "wal:0")
+        [segment] = (tmp_path / "data/wal/0").glob("0*.wal")
+        data = bytearray(segment.read_bytes())
+        data[4096 + 70] ^= 1
+        segment.write_bytes(data)
+        hurt = automq(server, "inspect", "wal:0")
+    assert busy.exit_code == 1
+    assert "in use" in busy.output
+    assert done.exit_code == 0, done.output
+    assert "write-ahead log 0 of node 1" in done.output
+    assert "offsets 0..0" in done.output
+    assert "all checksums are right; the log ends at" in done.output
+    assert hurt.exit_code == 1 or "offsets 0..0" not in hurt.output
+    assert "there is no write-ahead log 99" in automq(server, "inspect", "wal:99").output
+
+
+def test_a_write_ahead_log_in_a_store_is_shown(tmp_path: Path) -> None:
+    home = f"object+file://{tmp_path / 'wals'}"
+    settings = (f"automq.wal.uri={home}", "automq.upload.interval.ms=600000")
+    with running(tmp_path, *settings) as server:
+        create_topic(server.bootstrap, "t")
+        producer = Producer({"bootstrap.servers": server.bootstrap})
+        producer.produce("t", b"x")
+        assert producer.flush(30) == 0
+        done = automq(server, "inspect", "wal:0")
+        keys = sorted((tmp_path / "wals").glob("wal/*/*/*/*"))
+        key = str(keys[0].relative_to(tmp_path / "wals"))
+        one = automq(server, "inspect", "--set", f"automq.wal.uri={home}", key)
+    assert done.exit_code == 0, done.output
+    assert "begin: number 0" in done.output
+    assert "offsets 0..0" in done.output
+    assert one.exit_code == 0, one.output
+    assert "batch: number 0" in one.output
 
 
 def test_an_empty_store_is_told(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from automq.metadata.log import (
     CHECKSUM_BYTES,
@@ -105,12 +106,34 @@ def _decode_part(
 ) -> tuple[Record, ...]:
     if len(data) != part.size_bytes or data[-CHECKSUM_BYTES:] != part.checksum:
         raise DamagedLog(f"{part.key}: not the part of {part.size_bytes} bytes that the log names")
-    body = unsealed(data, part.key)
-    layout, position, stored_index, checksum = _HEADER.unpack_from(body)
-    expected = (_FORMAT, snapshot.position, index, snapshot.checksum)
-    if (layout, position, stored_index, checksum) != expected:
-        raise DamagedLog(f"{part.key}: says format {layout}, position {position}, not {expected}")
-    return decode_records(body, _HEADER.size, part.key)
+    stored = decode_part(data, part.key)
+    expected = (snapshot.position, index, snapshot.checksum)
+    if (stored.position, stored.index, stored.checksum) != expected:
+        raise DamagedLog(
+            f"{part.key}: says position {stored.position}, part {stored.index}, not {expected}"
+        )
+    return stored.records
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPart:
+    """A part as its own bytes tell it: of the snapshot after the entry with this checksum."""
+
+    position: int
+    index: int
+    checksum: bytes
+    records: tuple[Record, ...]
+
+
+def decode_part(data: bytes, key: str) -> StoredPart:
+    """A part by itself. Raises DamagedLog, UnknownRecord."""
+    body = unsealed(data, key)
+    if len(body) < _HEADER.size:
+        raise DamagedLog(f"{key}: {len(data)} bytes are less than a part has")
+    layout, position, index, checksum = _HEADER.unpack_from(body)
+    if layout != _FORMAT:
+        raise DamagedLog(f"{key}: format {layout}; this version of automq reads {_FORMAT}")
+    return StoredPart(position, index, checksum, decode_records(body, _HEADER.size, key))
 
 
 async def delete_snapshot(register: SteadyRegister, snapshot: SnapshotTaken) -> None:

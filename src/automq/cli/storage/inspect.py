@@ -1,6 +1,5 @@
 """`automq storage inspect`: one thing of a store, in a readable form."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
@@ -10,38 +9,101 @@ from automq.cli.storage.sizes import readable
 from automq.config.node_config import NodeConfig
 
 if TYPE_CHECKING:
+    from automq._native import Buf
     from automq.metadata.image import Image
     from automq.objectstore import ObjectStore
+    from automq.world import World
 
 RANGES_SHOWN = 1_000
 
 
 @click.command()
 @configured
+@click.option("--batches", is_flag=True, help="Of a data object, every record batch as well.")
 @click.argument("what")
-def inspect(config: NodeConfig, what: str) -> None:
-    """Show WHAT: an object by its key or number, or `stream:NUMBER`, in a readable form."""
-    run(lambda: show(config, what))
+def inspect(config: NodeConfig, what: str, batches: bool) -> None:
+    """Show WHAT in a readable form, with every checksum that it has.
+
+    WHAT is the key of anything in the store, the number of a data object, `stream:NUMBER` or
+    `wal:NUMBER`. Exit status: 0 it is as it was written, 1 it is damaged or not there.
+    """
+    run(lambda: show(config, what, batches=batches))
 
 
-async def show(config: NodeConfig, what: str) -> int:
+async def show(config: NodeConfig, what: str, *, batches: bool) -> int:
     """The exit status."""
+    from automq.cli.storage.inspect_log import show_log_object
+    from automq.cli.storage.inspect_wal import show_object as show_wal_object
     from automq.node.short_life import read_log
-    from automq.node.storage import open_at, register_at
-    from automq.objectstore import Retrying
+    from automq.node.storage import reading_at, register_at
     from automq.stream.keys import data_key
+    from automq.stream.wal.uri import store_uri_of
     from automq.world import system_world
 
     world = system_world()
+    if what.startswith("meta/"):
+        # Also where the log cannot be read: that is when somebody looks.
+        async with register_at(config, world) as register:
+            return show_log_object(what, await register.read(what))
+    if what.startswith(("wal/", "wals/")):
+        place = store_uri_of(config.wal_uri) or config.storage_uri
+        data = await found(reading_at(config, world, place), what)
+        return FAILED if data is None else show_wal_object(what, bytes(data))
     image = (await read_log(config, world)).image
     kind, _, number = what.rpartition(":")
     if kind == "stream" and number.isdigit():
         return show_stream(image, int(number))
+    if kind == "wal" and number.isdigit():
+        return await show_wal(config, world, image, int(number))
     key = data_key(image.cluster.cluster_id, int(what)) if what.isdigit() else what
-    if key.startswith("meta/"):
-        async with register_at(config, world) as register:
-            return show_entry(key, await register.read(key))
-    return await show_object(Retrying(open_at(config, world, config.storage_uri), world), key)
+    show_known(image, key)
+    store = reading_at(config, world, config.storage_uri)
+    return await show_object(store, key, batches=batches)
+
+
+async def found(store: "ObjectStore", key: str) -> "Buf | None":
+    """The bytes of an object; None, and a line, where there is none."""
+    from automq.objectstore import NotFound
+
+    try:
+        return await store.get(key)
+    except NotFound:
+        say(f"automq: there is no object {key!r} in {store.name}")
+        return None
+
+
+async def show_wal(config: NodeConfig, world: "World", image: "Image", wal_id: int) -> int:
+    from automq.cli.storage.inspect_wal import show_files, show_objects, show_registered
+    from automq.node.storage import reading_at
+    from automq.stream.wal.uri import store_uri_of
+
+    wal = image.storage.wals.get(wal_id)
+    if wal is None:
+        say(f"automq: there is no write-ahead log {wal_id}; `automq wal list --all` has them")
+        return FAILED
+    show_registered(wal)
+    store_uri = store_uri_of(wal.uri)
+    if store_uri is None:
+        return await show_files(wal, image.cluster.cluster_id)
+    store = reading_at(config, world, store_uri)
+    return await show_objects(wal, image.cluster.cluster_id, store)
+
+
+def show_known(image: "Image", key: str) -> None:
+    """What the metadata say of a data object."""
+    from automq.controller.judging import judge_object, object_of
+
+    object_id = object_of(key, image.cluster.cluster_id)
+    if object_id is None:
+        return
+    known = image.storage.object(object_id)
+    what = judge_object(object_id, image, image)
+    print(f"object {object_id}: {what}", end="" if known else "\n")
+    if known is not None:
+        print(
+            f"; level {known.level}, {readable(known.bytes)}, by node {known.node_id}, read by "
+            f"{known.live} ranges"
+        )
 
 
 def show_stream(image: "Image", stream_id: int) -> int:
@@ -69,14 +131,11 @@ def show_stream(image: "Image", stream_id: int) -> int:
     return 0
 
 
-async def show_object(store: "ObjectStore", key: str) -> int:
+async def show_object(store: "ObjectStore", key: str, *, batches: bool) -> int:
     from automq._native import DamagedObject, inspect_object
-    from automq.objectstore import NotFound
 
-    try:
-        data = await store.get(key)
-    except NotFound:
-        say(f"automq: there is no object {key!r} in {store.name}")
+    data = await found(store, key)
+    if data is None:
         return FAILED
     print(f"{key}: {len(data)} bytes")
     try:
@@ -95,32 +154,26 @@ async def show_object(store: "ObjectStore", key: str) -> int:
             f"{part.summary}{wrong}"
         )
     print(f"{damaged} of {len(parts)} parts are damaged" if damaged else "all checksums are right")
+    if batches:
+        show_batches(data)
     return FAILED if damaged else 0
 
 
-def show_entry(key: str, data: bytes | None) -> int:
-    """An entry of the metadata log, or a pointer to a snapshot."""
-    from automq.metadata.log import DamagedLog, decode_pointer
+def show_batches(data: "Buf") -> None:
+    """Every batch of every block."""
+    from automq._native import DamagedObject, ObjectIndex, open_block, parse_footer
+    from automq.cli.storage.inspect_batches import HEAD, batch_lines
 
-    if data is None:
-        say(f"automq: there is no {key!r} in the metadata log")
-        return FAILED
-    print(f"{key}: {len(data)} bytes")
-    last = key.rsplit("/", 1)[-1]
-    try:
-        if last.isdigit():
-            for line in entry_lines(data, int(last)):
-                print(line)
-        else:
-            print(decode_pointer(data, key))
-    except DamagedLog as error:
-        print(f"DAMAGED: {error}")
-        return FAILED
-    return 0
-
-
-def entry_lines(data: bytes, number: int) -> Iterator[str]:
-    from automq.metadata.dump import describe_entry
-    from automq.metadata.log import decode_entry
-
-    return describe_entry(decode_entry(data, number))
+    footer = parse_footer(data, len(data))
+    at = footer.index_position
+    index = ObjectIndex(data.slice(at, at + footer.index_bytes), position=at)
+    print(HEAD)
+    for block in index.blocks():
+        print(f"block at {block.position}: stream {block.stream} [{block.start}, {block.end})")
+        try:
+            held = open_block(data.slice(block.position, block.position + block.size_bytes), block)
+        except DamagedObject as error:
+            print(f"  DAMAGED: {error}")
+            continue
+        for line, _ in batch_lines(held):
+            print(line)
