@@ -20,7 +20,9 @@ from pathlib import Path
 
 from automq._native import LogCache, build_batch, build_object
 from automq.config.node_config import NodeConfig
+from automq.controller.deleting import DeleteMetrics, Deleter
 from automq.controller.local import LocalController
+from automq.controller.sweeping import Sweeper
 from automq.controller.topics import TopicWish
 from automq.metadata.election import Elected, elect
 from automq.metadata.log import Author
@@ -67,17 +69,21 @@ class Load:
 
 async def new_controller(
     world: World, store: ObjectStore, tasks: asyncio.TaskGroup
-) -> LocalController:
-    """A controller whose metadata log is in memory: what is measured is the data."""
+) -> tuple[LocalController, Sweeper]:
+    """A controller whose metadata log is in memory, for what is measured is the data; and what
+    deletes for it, as fast as it can.
+    """
     register = SteadyRegister(MemoryRegister(), world)
     genesis = [ClusterCreated(CLUSTER, 1, 4096)]
     elected = await elect(register, world, Author(1, world.new_uuid()), genesis=genesis)
     assert isinstance(elected, Elected)
     metadata = MetadataState(elected, register, world, Policy(lazy_ms=1, probe_ms=0))
     tasks.create_task(metadata.serve())
-    controller = LocalController(metadata, 1, world.clock, store)
+    controller = LocalController(metadata, 1, world.clock)
     await controller.register(NodeConfig.load(overrides=SETTINGS), world.new_uuid())
-    return controller
+    metrics = DeleteMetrics()
+    deleter = Deleter(store, world.clock, rate_per_s=1_000_000, metrics=metrics)
+    return controller, Sweeper(metadata, deleter, world.clock, grace_ms=0, metrics=metrics)
 
 
 class Writer:
@@ -138,7 +144,7 @@ async def measure(load: Load, directory: Path) -> None:
     store = open_store(f"file://{directory}", world)
     config = NodeConfig.load(overrides=SETTINGS)
     async with asyncio.TaskGroup() as tasks:
-        controller = await new_controller(world, store, tasks)
+        controller, sweeper = await new_controller(world, store, tasks)
         writer = Writer(load, store, controller)
         await writer.begin(world)
         compactor = Compactor(
@@ -158,7 +164,7 @@ async def measure(load: Load, directory: Path) -> None:
             cpu_s += cpu() - cpu_before
             wall_s += time.monotonic() - before
             # Nobody reads what was merged: a node deletes it after its grace.
-            await controller._sweep_once(0, {})
+            await sweeper.sweep()
         tell(load, compactor, cpu_s, wall_s, await requests_to_read(controller, stream_id))
         raise Measured
 

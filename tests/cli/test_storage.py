@@ -164,11 +164,12 @@ def test_every_kind_of_object_of_the_log_is_shown(used: Server, pattern: str, sa
     good = file.read_bytes()
     file.write_bytes(good[:20] + bytes([good[20] ^ 1]) + good[21:])
     try:
-        hurt = automq(used, "inspect", key)
+        hurt, audit = automq(used, "inspect", key), automq(used, "audit")
     finally:
         file.write_bytes(good)
     assert hurt.exit_code == 1
     assert "DAMAGED" in hurt.output
+    assert audit.exit_code == 4, audit.output
 
 
 def test_a_closed_chunk_names_its_snapshot() -> None:

@@ -25,7 +25,7 @@ async def write_a_minute(node: StorageNode, streams: list[Stream], minute: int) 
 async def live(node: StorageNode, streams: list[Stream], minutes: int) -> Compactor:
     """A record of each stream a minute, uploaded, while the node merges and sweeps as it does."""
     working = compactor(node, merges=AS_IN_FORCE)
-    sweeping = asyncio.create_task(node.controller.sweep(600_000))
+    sweeping = asyncio.create_task(node.sweep(600_000))
     merging = asyncio.create_task(working.run())
     most = 0
     for minute in range(minutes):
