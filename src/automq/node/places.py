@@ -9,7 +9,8 @@ from automq.broker.listener import Acceptor, listen
 from automq.config import keys
 from automq.config.listeners import Listener, SecurityProtocol
 from automq.config.node_config import NodeConfig
-from automq.metadata.register import Listed, ObjectStoreRegister, Register
+from automq.controller.scanning import LogPlace
+from automq.metadata.register import Listed, ObjectStoreRegister, Register, SteadyRegister
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.metrics_door import MetricsDoor
@@ -63,6 +64,10 @@ class Places:
     """What the node shows to who scrapes it."""
     wal_store: Callable[[], ObjectStore] | None = None
     """The store that this node's WAL is in, if it is in one."""
+
+    def log_place(self, register: SteadyRegister) -> LogPlace | None:
+        """Where the log lies, for who looks through it; None where it cannot be listed."""
+        return None if self.log_keys is None else LogPlace(register, self.log_keys)
 
     def homes_of(
         self, uri: str, cluster_id: bytes, tasks: Tasks
