@@ -82,7 +82,8 @@ async def test_a_store_that_is_down_for_ten_minutes_holds_producers_back_and_los
         assert 50 < held_at < 110, held_at
         machine.store.heal()
         await talking
-        assert len(told) == held_at + 1
+        # How much of the last second is left for more is up to when the upload is tried again.
+        assert held_at < len(told) <= held_at + 20
         assert now_s() - began < TEN_MINUTES_S + 10
         await talk(node.client(), told, now_s() + 30)
         assert len(told) > held_at + 200, "as fast as before"
