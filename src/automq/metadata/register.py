@@ -60,6 +60,10 @@ class Listed(Protocol):
         ...
 
 
+class ListedRegister(Register, Listed, Protocol):
+    """A register that can be listed."""
+
+
 class ObjectStoreRegister:
     """A register on an object store that keeps its promise about conditional creates."""
 
@@ -97,18 +101,16 @@ class ObjectStoreRegister:
             raise _unsettled(why) from why
 
     async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
-        """As `Listed` says, one attempt; for keys without a prefix of the register's own."""
-        assert not self._prefix, self._prefix
         try:
-            async for info in self._store.list(prefix):
-                yield info
+            async for info in self._store.list(self._prefix + prefix):
+                key = info.key.removeprefix(self._prefix)
+                yield ObjectInfo(key, info.size_bytes, info.modified_ms)
         except StoreError as why:
             raise Unsettled(str(why)) from why
 
     async def delete_many(self, keys: Iterable[str]) -> None:
-        """As `Listed` says; after Unsettled some of them are gone."""
         try:
-            await self._store.delete_many([self._prefix + key for key in keys])
+            await self._store.delete_many(self._prefix + key for key in keys)
         except StoreError as why:
             raise Unsettled(str(why)) from why
 
