@@ -550,9 +550,12 @@ class WalFiles:
         inflight_bytes_max: int,
         iops_max: int,
         spare_segments_max: int,
+        shared: bool | None = None,
     ) -> None:
         """Makes a new WAL in `root/<wal_id>`. `iops_max` is syncs a second, 0 for no limit.
 
+        `shared`: other machines may take it over, so its owner block is read after each sync and
+        before `durable` moves; None: if the file system is not known to be this machine's alone.
         Raises ValueError, WalUsed, WalLocked, OSError.
         """
 
@@ -601,6 +604,12 @@ class WalFiles:
         """Where the next record will begin."""
 
     @property
+    def owner_reads(self) -> str | None:
+        """How the owner block is read: "direct", past this machine's cache, or "cached", where the
+        file system refuses that; None: there is none.
+        """
+
+    @property
     def path(self) -> Path: ...
     @property
     def failure(self) -> WalFailure | None: ...
@@ -610,7 +619,11 @@ class WalFiles:
     def ended(self) -> bool: ...
 
 class WalReader:
-    """Reads a WAL on a native thread, a chunk ahead of its user. Holds the WAL's lock."""
+    """Reads a WAL on a native thread, a chunk ahead of its user. Holds the WAL's lock.
+
+    A `taker` (node id, node epoch) fences the writer first, if it has an
+    owner block; then it may be alive and have the lock.
+    """
 
     def __init__(
         self,
@@ -620,6 +633,7 @@ class WalReader:
         cluster_id: bytes | None,
         start: int,
         chunk_bytes: int,
+        taker: tuple[int, int] | None = None,
     ) -> None: ...
     def fileno(self) -> int:
         """An eventfd, readable when `take` may have something. Take until it has nothing."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from automq.stream.wal import (
     Wal,
     WalClosed,
     WalEnd,
+    WalFailed,
     WalHome,
     WalLocked,
     WalMissing,
@@ -27,6 +29,7 @@ from automq.stream.wal import (
     WalQueueFull,
     WalRecord,
     WalSpaceFull,
+    WalTaker,
     WalTooLarge,
     WalUsed,
 )
@@ -44,18 +47,35 @@ SMALL = WalOptions(
 )
 
 
-@pytest.fixture(params=["file", "simulated", "object", "registered"])
+@pytest.fixture(
+    params=["file", "shared file", "simulated", "shared simulated", "object", "registered"]
+)
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> WalHome:
-    if request.param == "file":
-        return FileWals(tmp_path / "wal")
+    is_shared = request.param.startswith("shared")
+    if request.param.endswith("file"):
+        return FileWals(tmp_path / "wal", shared=is_shared)
     if request.param == "object":
-        world = system_world()
-        return ObjectWals(Retrying(MemoryStore(world.clock), world), world, CLUSTER, LooseTasks())
+        return objects()
     if request.param == "registered":
         world = system_world()
         store = RegisteredStore(MemoryStore(world.clock), MemoryRegister())
         return ObjectWals(Retrying(store, world), world, CLUSTER, LooseTasks())
-    return SimulatedDisk(random.Random(7))
+    return SimulatedDisk(random.Random(7), shared=is_shared)
+
+
+@pytest.fixture(params=["file", "simulated", "object"])
+def shared(request: pytest.FixtureRequest, tmp_path: Path) -> WalHome:
+    """A home whose WALs are taken over while their writers live."""
+    if request.param == "file":
+        return FileWals(tmp_path / "wal", shared=True)
+    if request.param == "object":
+        return objects()
+    return SimulatedDisk(random.Random(7), shared=True)
+
+
+def objects() -> ObjectWals:
+    world = system_world()
+    return ObjectWals(Retrying(MemoryStore(world.clock), world), world, CLUSTER, LooseTasks())
 
 
 @pytest.fixture
@@ -92,8 +112,10 @@ async def settle(wal: Wal) -> None:
     await until(lambda: wal.durable == wal.end)
 
 
-async def read(home: WalHome, wal_id: int = 1, start: int = 0) -> tuple[list[WalRecord], WalEnd]:
-    recovery = home.recover(wal_id=wal_id, start=start, cluster_id=CLUSTER)
+async def read(
+    home: WalHome, wal_id: int = 1, start: int = 0, taker: WalTaker | None = None
+) -> tuple[list[WalRecord], WalEnd]:
+    recovery = home.recover(wal_id=wal_id, start=start, cluster_id=CLUSTER, taker=taker)
     records = [record async for chunk in recovery for record in chunk]
     return records, recovery.end
 
@@ -321,3 +343,80 @@ async def test_syncs_are_paced_by_their_budget(disk: WalHome) -> None:
     rate_max = 50 * (loop.time() - started) + 4
     assert wal.stats().commits <= rate_max
     await wal.close(clean=False)
+
+
+SECOND = WalTaker(node_id=2, node_epoch=40)
+
+
+async def test_a_taker_reads_what_a_crashed_writer_left(home: WalHome) -> None:
+    wal = await new(home)
+    put(wal, 0)
+    await settle(wal)
+    await wal.close(clean=False)
+    records, _ = await read(home, taker=SECOND)
+    assert [record.base_offset for record in records] == [0]
+    assert await home.remove(1)
+
+
+async def test_a_writer_that_lives_acknowledges_nothing_after_a_takeover(shared: WalHome) -> None:
+    wal = await new(shared)
+    put(wal, 0)
+    await settle(wal)
+    durable = wal.durable
+
+    records, _ = await read(shared, taker=SECOND)
+    put(wal, 1)
+    wal.submit()
+    await until(lambda: wal.failure is not None)
+
+    assert [record.base_offset for record in records] == [0]
+    assert re.search("node 2 has taken (this log|it) over", str(wal.failure))
+    assert wal.durable == durable
+    with pytest.raises(WalFailed):
+        await wal.close(clean=True)
+
+
+async def ended_by_taker(wal: Wal) -> None:
+    """Once its next group was refused, if one before was not."""
+    if wal.failure is None:
+        put(wal, 99)
+        wal.submit()
+    await until(lambda: wal.failure is not None)
+
+
+async def test_whatever_was_acknowledged_is_read_by_a_taker_that_comes_in_between(
+    shared: WalHome,
+) -> None:
+    for round_ in range(20):
+        wal = await new(shared, wal_id=round_)
+        for number in range(40):
+            put(wal, number)
+            wal.submit()
+            await asyncio.sleep(0.0001 * (round_ % 5))
+        records, end = await read(shared, wal_id=round_, taker=SECOND)
+        await ended_by_taker(wal)
+        assert end.position >= wal.durable
+        assert [record.base_offset for record in records] == list(range(len(records)))
+
+
+async def test_a_clean_close_after_a_takeover_is_a_failure(shared: WalHome) -> None:
+    wal = await new(shared)
+    put(wal, 0)
+    await settle(wal)
+    await read(shared, taker=SECOND)
+    with pytest.raises(WalFailed):
+        await wal.close(clean=True)
+
+
+async def test_a_wal_that_was_taken_is_removed_under_its_writer(shared: WalHome) -> None:
+    wal = await new(shared)
+    put(wal, 0)
+    await settle(wal)
+    await read(shared, taker=SECOND)
+
+    assert await shared.remove(1)
+    assert await shared.wal_ids() == []
+
+    put(wal, 1)
+    wal.submit()
+    await until(lambda: wal.failure is not None)

@@ -85,10 +85,24 @@ async def test_a_relative_uri_is_relative(tmp_path: Path, monkeypatch: pytest.Mo
     assert (tmp_path / "here/wal/1").is_dir()
 
 
-@pytest.mark.parametrize("uri", ["/var/wal", "file://", "memory://", "file:///x?iops=3"])
+@pytest.mark.parametrize(
+    "uri", ["/var/wal", "file://", "memory://", "file:///x?iops=3", "file:///x?shared=yes"]
+)
 def test_an_uri_we_cannot_use_is_refused_with_what_would_be_right(uri: str) -> None:
     with pytest.raises(ValueError, match=r"WAL URI .* write file://<directory> or"):
         home_at(uri)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "has_owner"), [("?shared=true", True), ("?shared=false", False), ("", False)]
+)
+async def test_an_uri_says_whether_other_machines_reach_the_directory(
+    tmp_path: Path, parameters: str, has_owner: bool
+) -> None:
+    uri = f"file://{tmp_path}/wal{parameters}"
+    wal = await home_at(uri).open(wal_id=5, node_id=0, cluster_id=CLUSTER, options=SMALL)
+    assert (tmp_path / "wal/5/owner").exists() is has_owner
+    await wal.close(clean=True)
 
 
 async def test_options_that_cannot_be_are_refused_in_words(tmp_path: Path) -> None:

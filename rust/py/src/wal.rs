@@ -5,7 +5,8 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use automq_wal::{
-    Error, Failure, Full, Options, Reader, Record, Refused, SYNC_BOUNDS_US, Step, Wal,
+    Error, Failure, Full, Options, OwnerReads, Reader, Record, Refused, SYNC_BOUNDS_US, Step,
+    Taker, Wal,
 };
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyOSError, PyValueError};
@@ -205,7 +206,7 @@ struct WalFiles {
 impl WalFiles {
     #[new]
     #[pyo3(signature = (root, *, wal_id, node_id, cluster_id, segment_bytes, capacity_bytes,
-                        inflight_bytes_max, iops_max, spare_segments_max))]
+                        inflight_bytes_max, iops_max, spare_segments_max, shared = None))]
     #[expect(clippy::too_many_arguments, reason = "all of them have names in Python")]
     fn create(
         py: Python<'_>,
@@ -218,6 +219,7 @@ impl WalFiles {
         inflight_bytes_max: u64,
         iops_max: u32,
         spare_segments_max: usize,
+        shared: Option<bool>,
     ) -> PyResult<Self> {
         let options = Options {
             wal_id,
@@ -228,6 +230,7 @@ impl WalFiles {
             inflight_bytes_max,
             iops_max,
             spare_segments_max,
+            shared,
         };
         let wal = py.detach(|| Wal::create(&root, options)).map_err(raised)?;
         Ok(Self { wal })
@@ -266,6 +269,14 @@ impl WalFiles {
 
     fn fileno(&self) -> RawFd {
         self.wal.fd()
+    }
+
+    #[getter]
+    fn owner_reads(&self) -> Option<&'static str> {
+        self.wal.owner_reads().map(|reads| match reads {
+            OwnerReads::Direct => "direct",
+            OwnerReads::Cached => "cached",
+        })
     }
 
     #[getter]
@@ -323,15 +334,17 @@ struct WalReader {
 #[pymethods]
 impl WalReader {
     #[new]
-    #[pyo3(signature = (root, *, wal_id, cluster_id, start, chunk_bytes))]
+    #[pyo3(signature = (root, *, wal_id, cluster_id, start, chunk_bytes, taker = None))]
     fn begin(
         root: PathBuf,
         wal_id: i64,
         cluster_id: Option<[u8; 16]>,
         start: u64,
         chunk_bytes: usize,
+        taker: Option<(i32, i64)>,
     ) -> PyResult<Self> {
-        let reader = Reader::start(&root, wal_id, cluster_id, start, chunk_bytes);
+        let taker = taker.map(|(node_id, node_epoch)| Taker { node_id, node_epoch });
+        let reader = Reader::start(&root, wal_id, cluster_id, start, chunk_bytes, taker);
         Ok(Self { reader: reader.map_err(raised)? })
     }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process;
 
 use crate::error::Error;
+use crate::owner::{OWNER_FILE, block_in};
 use crate::segment::position_of_name;
 
 const LOCK: &str = "lock";
@@ -29,6 +30,14 @@ pub struct Lock {
 }
 
 impl Lock {
+    /// The lock, or `None` while somebody else has it.
+    pub fn try_take(dir: &Path) -> Result<Option<Self>, Error> {
+        match Self::take(dir) {
+            Err(Error::Locked { .. }) => Ok(None),
+            taken => taken.map(Some),
+        }
+    }
+
     pub fn take(dir: &Path) -> Result<Self, Error> {
         let path = dir.join(LOCK);
         let mut file = OpenOptions::new()
@@ -95,16 +104,20 @@ pub fn wal_ids(root: &Path) -> Result<Vec<i64>, Error> {
 
 /// Deletes a WAL. False if it was not there. A WAL that is in use is refused.
 ///
-/// To be called only once its content is stored elsewhere and that fact is stored too.
+/// To be called only once its content is stored elsewhere and that fact is stored too. A WAL that
+/// its owner block names a taker of is removed even under a writer that is stopped and still has
+/// its lock: it can acknowledge nothing, and finds the taker's block in the file it has open.
 pub fn remove(root: &Path, wal_id: i64) -> Result<bool, Error> {
     let dir = dir_of(root, wal_id);
     if !dir.is_dir() {
         return Ok(false);
     }
-    let lock = Lock::take(&dir)?;
+    let is_taken = block_in(&dir)?.is_some_and(|owner| owner.is_taker());
+    let lock = if is_taken { Lock::try_take(&dir)? } else { Some(Lock::take(&dir)?) };
     let mut files = names(&dir)?;
-    // The oldest go first and the lock last: what a crash leaves is still a WAL of that id.
-    files.sort_unstable_by_key(|name| (name == LOCK, name.clone()));
+    // The oldest go first, lock and owner last: what a crash leaves is still a WAL of that id, and
+    // still says that it was taken.
+    files.sort_unstable_by_key(|name| (name == OWNER_FILE, name == LOCK, name.clone()));
     for name in files {
         let path = dir.join(name);
         fs::remove_file(&path).map_err(|e| Error::io("removal", &path, e))?;
@@ -129,6 +142,6 @@ fn names(dir: &Path) -> Result<Vec<String>, Error> {
     Ok(names)
 }
 
-fn sync_dir(path: &Path) -> Result<(), Error> {
+pub fn sync_dir(path: &Path) -> Result<(), Error> {
     File::open(path).and_then(|dir| dir.sync_all()).map_err(|e| Error::io("sync", path, e))
 }

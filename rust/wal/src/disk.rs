@@ -3,10 +3,13 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::IntoRawFd;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
 
-use rustix::fs::{FallocateFlags, fallocate};
+use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use rustix::io::Errno;
+
+use crate::owner::Block;
 
 /// Where segment files live. The WAL's thread is its only user.
 pub trait Disk: Send {
@@ -18,6 +21,8 @@ pub trait Disk: Send {
     fn remove(&self, path: &Path) -> io::Result<()>;
     /// Makes creations and renames in a directory durable.
     fn sync_dir(&self, path: &Path) -> io::Result<()>;
+    /// The owner block of a WAL, to be read again and again.
+    fn open_owner(&self, path: &Path) -> io::Result<Box<dyn OwnerFile>>;
 }
 
 /// One open segment file.
@@ -29,6 +34,14 @@ pub trait DiskFile: Send {
     /// Makes what was written durable (fdatasync).
     fn sync(&self) -> io::Result<()>;
     fn close(self: Box<Self>) -> io::Result<()>;
+}
+
+/// An owner block as the file system has it now.
+pub trait OwnerFile: Send {
+    /// Fills `block`; less than a whole one is an error.
+    fn read(&self, block: &mut Block) -> io::Result<()>;
+    /// Whether that goes past this machine's page cache.
+    fn is_direct(&self) -> bool;
 }
 
 /// The operating system's file system.
@@ -56,6 +69,47 @@ impl Disk for OsDisk {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         File::open(path)?.sync_all()
     }
+
+    fn open_owner(&self, path: &Path) -> io::Result<Box<dyn OwnerFile>> {
+        let direct = OFlags::DIRECT.bits() as i32;
+        let opened = OpenOptions::new().read(true).custom_flags(direct).open(path);
+        // Some file systems refuse the flag, some only the first read.
+        let tried = opened.and_then(|file| {
+            let file = OsOwner { file, is_direct: true };
+            file.read(&mut Block::empty()).map(|()| file)
+        });
+        match tried {
+            Ok(file) => Ok(Box::new(file)),
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => {
+                Ok(Box::new(OsOwner { file: File::open(path)?, is_direct: false }))
+            }
+            Err(e) => Err(e),
+        }
+    }
+}
+
+struct OsOwner {
+    file: File,
+    is_direct: bool,
+}
+
+impl OwnerFile for OsOwner {
+    fn read(&self, block: &mut Block) -> io::Result<()> {
+        if !self.is_direct {
+            // The next best: let go of what is cached. Not every file system promises to.
+            drop_cache(&self.file)?;
+        }
+        self.file.read_exact_at(&mut block.0, 0)
+    }
+
+    fn is_direct(&self) -> bool {
+        self.is_direct
+    }
+}
+
+/// What this machine has cached of a file (and has not changed) is read from its source again.
+pub fn drop_cache(file: &File) -> io::Result<()> {
+    Ok(fadvise(file, 0, None, Advice::DontNeed)?)
 }
 
 struct OsFile(File);

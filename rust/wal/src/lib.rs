@@ -11,6 +11,9 @@
 //! * A segment gets its final name only after everything in the segments before it is synced, and
 //!   its own header too. So a segment that is there proves the whole log before it.
 //! * After any failed write, sync or close nothing more is written, synced or acknowledged.
+//! * On a shared file system nothing is acknowledged before the owner block was found to be the
+//!   writer's own, after the sync; a taker writes and syncs it before it reads (the argument is on
+//!   the page of `owner`).
 //! * Bytes left over from a file's earlier life never pass for a record: the checksum covers the
 //!   position and the WAL's id, and the position must be the one where the record is found.
 //!
@@ -20,7 +23,21 @@
 //! without gaps; records are padded to 8 bytes, so every position is a multiple of 8.
 //!
 //! `lock`: held with flock by the owner; its text is the owner's pid.
-//! `<first position, 20 digits>.wal`: a segment. `spare-<...>.wal`, `new.tmp`: no content.
+//! `owner`: the owner block, if the directory may be shared with other machines.
+//! `<first position, 20 digits>.wal`: a segment. `spare-<...>.wal`, `new.tmp`, `taken.tmp`: no
+//! content.
+//!
+//! | at | size | owner block, 4,096 bytes |
+//! |---:|---:|---|
+//! | 0 | 8 | `AQWALOWN` |
+//! | 8 | 4 | version, 1 |
+//! | 12 | 4 | CRC-32C of bytes 16 to 4,096 |
+//! | 16 | 8 | WAL id |
+//! | 24 | 4 | node id: the writer's, or the taker's |
+//! | 28 | 4 | zero |
+//! | 32 | 16 | cluster id |
+//! | 48 | 8 | node epoch of the taker; -1: the writer |
+//! | 56 | | zero to the end |
 //!
 //! A segment is a header of 4,096 bytes, then records. Position p is at `4096 + p - first`.
 //!
@@ -72,7 +89,9 @@ mod error;
 mod layout;
 pub mod object;
 mod options;
+mod owner;
 mod pace;
+mod place;
 mod reader;
 mod record;
 mod recover;
@@ -84,9 +103,10 @@ mod wal;
 mod writer;
 
 pub use dir::{remove, wal_ids};
-pub use disk::{Disk, DiskFile, OsDisk};
+pub use disk::{Disk, DiskFile, OsDisk, OwnerFile};
 pub use error::{Error, Failure, Refused};
 pub use options::Options;
+pub use owner::{Block, Owner, OwnerReads, Taker};
 pub use reader::{Reader, Step};
 pub use record::{HEADER_BYTES, Record, record_bytes};
 pub use recover::{End, Recovery, owner_of};

@@ -18,6 +18,9 @@ pub struct Options {
     pub iops_max: u32,
     /// How many trimmed segments are kept to be written again.
     pub spare_segments_max: usize,
+    /// Whether other machines may write the directory, so that there is an owner block and it is
+    /// read before anything is acknowledged. `None`: as the file system's type tells.
+    pub shared: Option<bool>,
 }
 
 impl Options {

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 
 use crate::error::Error;
+use crate::owner::Taker;
 use crate::record::Record;
 use crate::recover::{End, Recovery};
 use crate::shared::locked;
@@ -38,12 +39,13 @@ impl Reader {
         cluster_id: Option<[u8; 16]>,
         start: u64,
         chunk_bytes: usize,
+        taker: Option<Taker>,
     ) -> Result<Self, Error> {
         let signal = Arc::new(Signal::new().map_err(|e| Error::io("eventfd", root, e))?);
         let (sender, steps) = sync_channel(AHEAD);
         let (path, notify): (PathBuf, _) = (root.to_owned(), Arc::clone(&signal));
         let read = move || {
-            let opened = Recovery::open(&path, wal_id, cluster_id, start, chunk_bytes);
+            let opened = Recovery::open(&path, wal_id, cluster_id, start, chunk_bytes, taker);
             let last = opened.map_or_else(Step::Failed, |open| read_all(open, &sender, &notify));
             // The user may be gone; then nobody wants to know.
             let _ = sender.send(last);

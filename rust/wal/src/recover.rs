@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use bytes::Bytes;
 
 use crate::dir::{self, Lock};
+use crate::disk::drop_cache;
 use crate::error::Error;
+use crate::owner::{self, Taker};
 use crate::record::{HEADER_BYTES, Header, KIND_DATA, KIND_END, Record, Seal, looks_like};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
 
@@ -40,7 +42,10 @@ pub struct Recovery {
     synced: u64,
     chunk_bytes: usize,
     end: Option<End>,
-    _lock: Lock,
+    /// Taken from a writer on another machine: nothing that this one has cached may be believed.
+    is_shared: bool,
+    /// `None` while a writer that was fenced by its owner block still has it.
+    _lock: Option<Lock>,
 }
 
 #[derive(Debug)]
@@ -64,19 +69,27 @@ impl Recovery {
     /// Opens WAL `wal_id` under `root` for reading from `start`, a position that was stored as
     /// the end of records that are safe elsewhere (0 for the beginning).
     ///
-    /// A `cluster_id` is compared with that of the files.
+    /// A `cluster_id` is compared with that of the files. A `taker` fences the writer first, by the
+    /// owner block if there is one: then the writer may be alive, and what it acknowledged until
+    /// then is read. Without one the WAL's lock must be free.
     pub fn open(
         root: &Path,
         wal_id: i64,
         cluster_id: Option<[u8; 16]>,
         start: u64,
         chunk_bytes: usize,
+        taker: Option<Taker>,
     ) -> Result<Self, Error> {
         let dir = dir::dir_of(root, wal_id);
         if !dir.is_dir() {
             return Err(Error::Missing { path: dir });
         }
-        let lock = Lock::take(&dir)?;
+        // In this order and no other: the fence, then the listing, then the reading.
+        let is_shared = match taker {
+            Some(taker) => owner::take(&dir, wal_id, cluster_id, taker)?,
+            None => false,
+        };
+        let lock = if is_shared { Lock::try_take(&dir)? } else { Some(Lock::take(&dir)?) };
         let mut segments = dir::segments(&dir)?;
         let below = segments.partition_point(|first| *first <= start);
         segments.drain(..below.saturating_sub(1));
@@ -91,6 +104,7 @@ impl Recovery {
             synced: start,
             chunk_bytes: chunk_bytes.max(SEGMENT_HEADER_BYTES as usize),
             end: None,
+            is_shared,
             _lock: lock,
         };
         recovery.begin()?;
@@ -131,6 +145,9 @@ impl Recovery {
     fn enter(&mut self, first_position: u64) -> Result<(), Error> {
         let path = self.dir.join(segment_name(first_position));
         let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
+        if self.is_shared {
+            drop_cache(&file).map_err(|e| Error::io("read", &path, e))?;
+        }
         let bytes = read_up_to(&file, &path, 0, SEGMENT_HEADER_BYTES as usize)?;
         let header = SegmentHeader::parse(&path, first_position, &bytes)?;
         self.check_owner(&path, &header)?;
@@ -317,8 +334,12 @@ impl Segment {
 /// The cluster and the node that wrote a WAL; `None` where no segment says so (nothing was
 /// written, or what was written is not readable).
 pub fn owner_of(root: &Path, wal_id: i64) -> Result<Option<([u8; 16], i32)>, Error> {
-    let dir = dir::dir_of(root, wal_id);
-    for first_position in dir::segments(&dir)? {
+    written_by(&dir::dir_of(root, wal_id))
+}
+
+/// The same, of a WAL's directory.
+pub fn written_by(dir: &Path) -> Result<Option<([u8; 16], i32)>, Error> {
+    for first_position in dir::segments(dir)? {
         let path = dir.join(segment_name(first_position));
         let file = File::open(&path).map_err(|e| Error::io("open", &path, e))?;
         let bytes = read_up_to(&file, &path, 0, SEGMENT_HEADER_BYTES as usize)?;

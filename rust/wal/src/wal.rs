@@ -13,6 +13,8 @@ use crate::disk::{Disk, OsDisk};
 use crate::error::{Error, Failure, Refused};
 use crate::layout::Layout;
 use crate::options::Options;
+use crate::owner::{OwnerReads, Watch};
+use crate::place::is_shared;
 use crate::record::record_bytes;
 use crate::shared::{Closing, Pending, Shared, locked};
 use crate::signal::Signal;
@@ -25,6 +27,7 @@ pub struct Wal {
     shared: Arc<Shared>,
     front: Mutex<Front>,
     inflight_bytes_max: u64,
+    owner_reads: Option<OwnerReads>,
 }
 
 #[derive(Debug)]
@@ -45,15 +48,21 @@ impl Wal {
     pub fn create_on(root: &Path, options: Options, disk: Box<dyn Disk>) -> Result<Self, Error> {
         options.check()?;
         let (dir, lock) = dir::create(root, options.wal_id)?;
+        let is_shared = match options.shared {
+            Some(said) => said,
+            None => is_shared(&dir)?,
+        };
+        let watch = if is_shared { Some(Watch::begin(&dir, &options, &*disk)?) } else { None };
+        let owner_reads = watch.as_ref().map(Watch::reads);
         let signal = Signal::new().map_err(|e| Error::io("eventfd", &dir, e))?;
         let shared = Arc::new(Shared::new(&dir, signal));
         let layout = Layout::new(options.segment_bytes, options.capacity_bytes);
         let inflight_bytes_max = options.inflight_bytes_max;
-        let writer = Writer::new(Arc::clone(&shared), disk, options, lock);
+        let writer = Writer::new(Arc::clone(&shared), disk, options, watch, lock);
         let builder = thread::Builder::new().name("wal".to_owned());
         builder.spawn(move || writer.run()).map_err(|e| Error::io("thread", &dir, e))?;
         let front = Front { layout, queue: Vec::new(), appended: 0, closing: false };
-        Ok(Self { shared, front: Mutex::new(front), inflight_bytes_max })
+        Ok(Self { shared, front: Mutex::new(front), inflight_bytes_max, owner_reads })
     }
 
     /// Queues a record and says where it ends: it is durable once `durable` has reached that.
@@ -127,6 +136,11 @@ impl Wal {
     /// An eventfd: readable when `durable`, `failure`, `full` or `ended` may have changed.
     pub fn fd(&self) -> RawFd {
         self.shared.signal.fd()
+    }
+
+    /// How the owner block is read; `None` where no other machine can take the WAL over.
+    pub fn owner_reads(&self) -> Option<OwnerReads> {
+        self.owner_reads
     }
 
     pub fn dir(&self) -> PathBuf {

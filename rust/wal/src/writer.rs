@@ -13,6 +13,7 @@ use crate::dir::{Lock, TEMPORARY, spare_name};
 use crate::disk::{Disk, DiskFile, is_full};
 use crate::error::Failure;
 use crate::options::Options;
+use crate::owner::Watch;
 use crate::pace::Pace;
 use crate::record::{HEADER_BYTES, Header, KIND_DATA, KIND_END, Seal, record_bytes};
 use crate::segment::{SEGMENT_HEADER_BYTES, SegmentHeader, segment_name};
@@ -60,11 +61,19 @@ pub struct Writer {
     /// Everything below is in the operating system's hands.
     written: u64,
     scratch: Scratch,
+    /// The owner block, where other machines may take the WAL over.
+    watch: Option<Watch>,
     _lock: Lock,
 }
 
 impl Writer {
-    pub fn new(shared: Arc<Shared>, disk: Box<dyn Disk>, options: Options, lock: Lock) -> Self {
+    pub fn new(
+        shared: Arc<Shared>,
+        disk: Box<dyn Disk>,
+        options: Options,
+        watch: Option<Watch>,
+        lock: Lock,
+    ) -> Self {
         Self {
             seal: Seal::new(options.wal_id),
             pace: Pace::new(options.iops_max, Instant::now()),
@@ -77,6 +86,7 @@ impl Writer {
             trimmed: 0,
             written: 0,
             scratch: Scratch::default(),
+            watch,
             _lock: lock,
         }
     }
@@ -166,11 +176,19 @@ impl Writer {
         Ok(())
     }
 
+    /// Makes what was written durable, and finds that the WAL is still ours.
+    ///
+    /// Invariant: nothing is acknowledged that was not synced first, and after that sync the owner
+    /// block was read and was our own. A taker has written it before it reads (see `owner`).
     fn sync(&mut self) -> Result<(), Stop> {
         if let Some(active) = &self.active {
             let started = Instant::now();
             let synced = active.file.sync();
             synced.map_err(|e| failed("fdatasync", &active.path, self.written, &e))?;
+            if let Some(watch) = &mut self.watch {
+                let ours = watch.check();
+                ours.map_err(|e| failed("owner check", watch.path(), self.written, &e))?;
+            }
             self.shared.counters.synced(started.elapsed());
             self.pace.spend(Instant::now());
         }

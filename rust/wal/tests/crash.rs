@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
-use automq_wal::{Disk, DiskFile, Options, OsDisk, Wal};
+use automq_wal::{Disk, DiskFile, Options, OsDisk, OwnerFile, Wal};
 use support::*;
 
 const CHILD_DIR: &str = "AUTOMQ_WAL_TEST_DIR";
@@ -172,6 +172,9 @@ impl Disk for Cached {
     }
     fn remove(&self, path: &Path) -> io::Result<()> {
         self.alive(|_| OsDisk.remove(path))
+    }
+    fn open_owner(&self, path: &Path) -> io::Result<Box<dyn OwnerFile>> {
+        OsDisk.open_owner(path)
     }
     fn sync_dir(&self, _path: &Path) -> io::Result<()> {
         self.alive(|cache| {

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use automq_wal::{Disk, DiskFile, Error, Options, OsDisk, Refused, Wal};
+use automq_wal::{Block, Disk, DiskFile, Error, Options, OsDisk, OwnerFile, Refused, Wal};
 use support::*;
 
 const EIO: i32 = 5;
@@ -20,6 +20,7 @@ const ENOSPC: i32 = 28;
 struct Faults {
     sync: AtomicBool,
     write: AtomicBool,
+    owner: AtomicBool,
     close: AtomicBool,
     rename: AtomicBool,
     sync_dir: AtomicBool,
@@ -49,6 +50,7 @@ impl Faults {
 
 struct Faulty(Arc<Faults>);
 struct FaultyFile(Arc<Faults>, Box<dyn DiskFile>);
+struct FaultyOwner(Arc<Faults>, Box<dyn OwnerFile>);
 
 impl Disk for Faulty {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
@@ -67,6 +69,19 @@ impl Disk for Faulty {
     fn sync_dir(&self, path: &Path) -> io::Result<()> {
         self.0.check(&self.0.sync_dir)?;
         OsDisk.sync_dir(path)
+    }
+    fn open_owner(&self, path: &Path) -> io::Result<Box<dyn OwnerFile>> {
+        Ok(Box::new(FaultyOwner(Arc::clone(&self.0), OsDisk.open_owner(path)?)))
+    }
+}
+
+impl OwnerFile for FaultyOwner {
+    fn read(&self, block: &mut Block) -> io::Result<()> {
+        self.0.check(&self.0.owner)?;
+        self.1.read(block)
+    }
+    fn is_direct(&self) -> bool {
+        self.1.is_direct()
     }
 }
 
@@ -108,8 +123,16 @@ fn wal_on(dir: &Dir, options: Options) -> (Wal, Arc<Faults>) {
 
 /// A WAL with one durable record, and then one more appended after the fault was switched on.
 fn fails_with(switch: impl Fn(&Faults) -> &AtomicBool, second_bytes: usize) -> (Wal, Dir, u64) {
+    fails_on(options(), switch, second_bytes)
+}
+
+fn fails_on(
+    options: Options,
+    switch: impl Fn(&Faults) -> &AtomicBool,
+    second_bytes: usize,
+) -> (Wal, Dir, u64) {
     let dir = Dir::new();
-    let (wal, faults) = wal_on(&dir, options());
+    let (wal, faults) = wal_on(&dir, options);
     append(&wal, 0, 100);
     commit(&wal);
     let durable = wal.durable();
@@ -141,6 +164,14 @@ fn a_failed_sync_ends_the_wal_for_good() {
 fn a_failed_write_ends_the_wal() {
     let (wal, _dir, durable) = fails_with(|faults| &faults.write, 100);
     assert_eq!(wal.failure().unwrap().operation, "write");
+    assert_eq!(wal.durable(), durable);
+}
+
+#[test]
+fn an_owner_block_that_cannot_be_read_ends_the_wal_before_anything_is_acknowledged() {
+    let shared = Options { shared: Some(true), ..options() };
+    let (wal, _dir, durable) = fails_on(shared, |faults| &faults.owner, 100);
+    assert_eq!(wal.failure().unwrap().operation, "owner check");
     assert_eq!(wal.durable(), durable);
 }
 

@@ -130,7 +130,7 @@ fn records_before_the_damage_are_handed_out_first() {
     let dir = Dir::new();
     three_by_three(&dir, 3);
     flip(&dir.segments()[0], SEGMENT_HEADER_BYTES + 4 * RECORD + 70);
-    let mut recovery = Recovery::open(dir.path(), 1, None, 0, 1 << 20).unwrap();
+    let mut recovery = Recovery::open(dir.path(), 1, None, 0, 1 << 20, None).unwrap();
     assert_eq!(numbers(&recovery.next_chunk().unwrap().unwrap()), [0, 1, 2, 3]);
     assert!(matches!(recovery.next_chunk(), Err(Error::Damaged { .. })));
 }
@@ -231,10 +231,10 @@ fn a_damaged_segment_header_is_damage() {
 fn files_of_another_wal_or_cluster_are_refused() {
     let dir = Dir::new();
     three_by_three(&dir, 1);
-    let stranger = Recovery::open(dir.path(), 1, Some([9; 16]), 0, 4096);
+    let stranger = Recovery::open(dir.path(), 1, Some([9; 16]), 0, 4096, None);
     assert!(matches!(stranger, Err(Error::Foreign { .. })));
     fs::rename(dir.path().join("1"), dir.path().join("2")).unwrap();
-    let renamed = Recovery::open(dir.path(), 2, Some(CLUSTER), 0, 4096);
+    let renamed = Recovery::open(dir.path(), 2, Some(CLUSTER), 0, 4096, None);
     assert!(matches!(renamed, Err(Error::Foreign { .. })));
 }
 

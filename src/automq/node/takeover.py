@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from automq.controller.local import LocalController
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
-from automq.objectstore import ObjectStore
+from automq.objectstore import ObjectStore, StoreError
 from automq.stream.recovery import Recovered, WalRecovery
 from automq.stream.wal import WalDamaged, WalError, WalHome, WalOwner, WalRecord, WalTaker
 from automq.stream.wal import WalRecovery as WalReading
@@ -95,7 +95,7 @@ class Taker:
         reading = self._read(home, wal)
         done = await self._upload(wal).run(reading)
         taken = await self._finish(wal, done, reading.end.position)
-        await home.remove(wal.wal)
+        await remove_rest(home, wal)
         return taken
 
     async def _reach(self, wal: RegisteredWal) -> WalHome | None:
@@ -171,6 +171,20 @@ async def take_over_own(taker: Taker, node_id: int, home: WalHome) -> None:
         # Closed by a stored record, and the process died before it was removed.
         if taker.controller.is_wal_closed(wal_id):
             await home.remove(wal_id)
+
+
+async def remove_rest(home: WalHome, wal: RegisteredWal) -> None:
+    """Remove a WAL that is closed by a stored record. What stays is in nobody's way."""
+    try:
+        await home.remove(wal.wal)
+    except (OSError, WalError, StoreError) as error:
+        log.warning(
+            "the write-ahead log %d is taken over, and what is left of it in %s could not be "
+            "removed; remove it by hand: %s",
+            wal.wal,
+            wal.uri,
+            error,
+        )
 
 
 def missing(wal: RegisteredWal, *, own: bool) -> str:

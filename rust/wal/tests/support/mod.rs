@@ -61,6 +61,7 @@ pub fn options() -> Options {
         inflight_bytes_max: 32 * SEGMENT,
         iops_max: 0,
         spare_segments_max: 2,
+        shared: Some(false),
     }
 }
 
@@ -102,7 +103,7 @@ pub fn recover_in(
     start: u64,
     chunk_bytes: usize,
 ) -> Result<(Vec<Record>, End), Error> {
-    let mut recovery = Recovery::open(root, 1, Some(CLUSTER), start, chunk_bytes)?;
+    let mut recovery = Recovery::open(root, 1, Some(CLUSTER), start, chunk_bytes, None)?;
     let mut records = Vec::new();
     while let Some(chunk) = recovery.next_chunk()? {
         assert!(!chunk.is_empty());

@@ -1,6 +1,7 @@
 """WALs on segment files: the native class on the event loop."""
 
 import asyncio
+import logging
 import shutil
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -22,6 +23,8 @@ from automq._native import (
 )
 from automq.stream.wal.wal import MIB, WalOptions, WalOwner, WalStats, WalTaker
 
+log = logging.getLogger(__name__)
+
 RECOVERY_CHUNK_BYTES = 4 * MIB
 
 
@@ -32,7 +35,14 @@ class FileWal:
     submit: Callable[[], None]
 
     def __init__(
-        self, root: Path, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
+        self,
+        root: Path,
+        *,
+        wal_id: int,
+        node_id: int,
+        cluster_id: bytes,
+        options: WalOptions,
+        shared: bool | None = None,
     ) -> None:
         self._loop = asyncio.get_running_loop()
         self._files = WalFiles(
@@ -45,7 +55,15 @@ class FileWal:
             inflight_bytes_max=options.inflight_bytes_max,
             iops_max=options.iops_max,
             spare_segments_max=options.spare_segments_max,
+            shared=shared,
         )
+        if self._files.owner_reads == "cached":
+            log.warning(
+                "%s: the file system refuses reads past its cache (O_DIRECT), so that another node "
+                "took this log over may be seen late; mount it without such a cache, or keep the "
+                "log in an object store",
+                self._files.path,
+            )
         self._wal_id = wal_id
         self._durable = 0
         self._trimmed = 0
@@ -162,11 +180,20 @@ def check_room(root: Path, options: WalOptions) -> None:
 class FileRecovery:
     """Reads a WAL on a native thread, a chunk ahead."""
 
-    def __init__(self, root: Path, *, wal_id: int, start: int, cluster_id: bytes | None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        wal_id: int,
+        start: int,
+        cluster_id: bytes | None,
+        taker: WalTaker | None,
+    ) -> None:
         self._root = root
         self._wal_id = wal_id
         self._start = start
         self._cluster_id = cluster_id
+        self._taker = taker
         self._end: WalEnd | None = None
 
     @property
@@ -181,6 +208,7 @@ class FileRecovery:
             cluster_id=self._cluster_id,
             start=self._start,
             chunk_bytes=RECOVERY_CHUNK_BYTES,
+            taker=self._taker,
         )
         loop = asyncio.get_running_loop()
         awake = asyncio.Event()
@@ -202,19 +230,31 @@ class FileRecovery:
 
 
 class FileWals:
-    """The WALs in the sub-directories of one directory."""
+    """The WALs in the sub-directories of one directory.
 
-    is_shared = False
+    `shared`: other machines may write there, so each WAL has an owner block, which its writer reads
+    before it acknowledges. None: if the file system is not known to be this machine's alone.
+    """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, shared: bool | None = None) -> None:
         self.root = root
+        self.shared = shared
+
+    @property
+    def is_shared(self) -> bool:
+        return self.shared is True
 
     async def open(
         self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
     ) -> FileWal:
         check_room(self.root, options)
         return FileWal(
-            self.root, wal_id=wal_id, node_id=node_id, cluster_id=cluster_id, options=options
+            self.root,
+            wal_id=wal_id,
+            node_id=node_id,
+            cluster_id=cluster_id,
+            options=options,
+            shared=self.shared,
         )
 
     def recover(
@@ -225,7 +265,9 @@ class FileWals:
         cluster_id: bytes | None = None,
         taker: WalTaker | None = None,
     ) -> FileRecovery:
-        return FileRecovery(self.root, wal_id=wal_id, start=start, cluster_id=cluster_id)
+        return FileRecovery(
+            self.root, wal_id=wal_id, start=start, cluster_id=cluster_id, taker=taker
+        )
 
     async def holds(self, wal_id: int) -> bool:
         return wal_id in wal_ids(self.root)

@@ -54,6 +54,8 @@ class _Platter:
     used: bool = False
     clean: bool = False
     owner: "SimulatedWal | None" = None
+    taker: WalTaker | None = None
+    """What its owner block says, where there is one; None: its writer's own."""
 
     def lose_unsynced(self, chance: random.Random) -> None:
         """A power cut: each write that was not synced is there, or is not, in any order."""
@@ -64,12 +66,17 @@ class _Platter:
 class SimulatedDisk:
     """A home of WALs in memory. Survives the nodes; every draw comes from `chance`."""
 
-    is_shared = False
-
     def __init__(
-        self, chance: random.Random, *, sync_ms_min: float = 0.2, sync_ms_max: float = 5.0
+        self,
+        chance: random.Random,
+        *,
+        sync_ms_min: float = 0.2,
+        sync_ms_max: float = 5.0,
+        shared: bool = False,
     ) -> None:
         self.chance = chance
+        self.is_shared = shared
+        """Whether WALs have owner blocks, so that they are taken over from writers that live."""
         self.sync_ms_min = sync_ms_min
         self.sync_ms_max = sync_ms_max
         self.full = False
@@ -99,7 +106,7 @@ class SimulatedDisk:
         cluster_id: bytes | None = None,
         taker: WalTaker | None = None,
     ) -> "SimulatedRecovery":
-        return SimulatedRecovery(self, wal_id=wal_id, start=start)
+        return SimulatedRecovery(self, wal_id=wal_id, start=start, taker=taker)
 
     async def holds(self, wal_id: int) -> bool:
         return wal_id in self._platters
@@ -109,8 +116,9 @@ class SimulatedDisk:
         return platter.written_by if platter is not None and platter.used else None
 
     async def remove(self, wal_id: int) -> bool:
-        if wal_id in self._platters:
-            self._check_free(wal_id, self._platters[wal_id])
+        platter = self._platters.get(wal_id)
+        if platter is not None and platter.taker is None:
+            self._check_free(wal_id, platter)
         return self._platters.pop(wal_id, None) is not None
 
     async def wal_ids(self) -> list[int]:
@@ -141,12 +149,20 @@ class SimulatedDisk:
                 return
         raise ValueError(f"simulated WAL {wal_id} has no record at {position}")
 
-    def platter(self, wal_id: int) -> _Platter:
-        """What is there of a WAL nobody has open. Raises WalMissing, WalLocked."""
-        if wal_id not in self._platters:
+    def platter(self, wal_id: int, taker: WalTaker | None) -> _Platter:
+        """What is there of a WAL that nobody has open, or that is fenced now by its owner block.
+
+        Raises WalMissing, WalLocked.
+        """
+        platter = self._platters.get(wal_id)
+        if platter is None:
             raise WalMissing(f"simulated WAL {wal_id} is not there")
-        self._check_free(wal_id, self._platters[wal_id])
-        return self._platters[wal_id]
+        if self.is_shared and taker is not None:
+            # Before anything is read: what its owner syncs from here on it does not acknowledge.
+            platter.taker = taker
+        else:
+            self._check_free(wal_id, platter)
+        return platter
 
     def _check_free(self, wal_id: int, platter: _Platter) -> None:
         if platter.owner is not None:
@@ -344,6 +360,8 @@ class SimulatedWal:
             if entry.durable:
                 break
             entry.durable = True
+        if not self._is_ours():
+            return
         self._durable = end
         self._commits += 1
         self._records += count
@@ -357,16 +375,26 @@ class SimulatedWal:
         if self._on_durable is not None:
             self._on_durable(end)
 
-    def _fail(self, operation: str, errno: int, message: str) -> None:
+    def _fail(self, operation: str, errno: int | None, message: str) -> None:
         self._failure = WalFailure(operation, self._path, self._durable, errno, message)
         self._platter.lose_unsynced(self._disk.chance)
         self._let_go()
         if self._on_failure is not None:
             self._on_failure(self._failure)
 
+    def _is_ours(self) -> bool:
+        """Ends the WAL if its owner block is a taker's: asked after each sync, and before anything
+        is acknowledged, as the file WAL does.
+        """
+        taker = self._platter.taker
+        if taker is not None:
+            self._fail("owner check", None, f"node {taker.node_id} has taken this log over")
+        return taker is None
+
     def _finish(self) -> None:
-        self._platter.clean = True
-        self._let_go()
+        if self._is_ours():
+            self._platter.clean = True
+            self._let_go()
 
     def _die(self) -> None:
         """As a power cut: the timers are gone, and so is what chance takes of the unsynced."""
@@ -398,10 +426,13 @@ class SimulatedWal:
 class SimulatedRecovery:
     """The records of a simulated WAL, in chunks whose sizes come from the seed."""
 
-    def __init__(self, disk: SimulatedDisk, *, wal_id: int, start: int) -> None:
+    def __init__(
+        self, disk: SimulatedDisk, *, wal_id: int, start: int, taker: WalTaker | None
+    ) -> None:
         self._disk = disk
         self._wal_id = wal_id
         self._start = start
+        self._taker = taker
         self._end: WalEnd | None = None
 
     @property
@@ -410,7 +441,7 @@ class SimulatedRecovery:
         return self._end
 
     async def __aiter__(self) -> AsyncIterator[list[WalRecord]]:
-        platter = self._disk.platter(self._wal_id)
+        platter = self._disk.platter(self._wal_id, self._taker)
         if self._start < platter.start:
             raise WalDamaged(f"simulated WAL {self._wal_id}: what was at {self._start} is trimmed")
         entries = [e for e in platter.entries if e.record.position >= self._start]

@@ -14,6 +14,8 @@ OBJECTS = "object+"
 """In front of `file://` it means a directory as an object store, not the WAL of segment files."""
 RIGHT = "write file://<directory> or the URI of an object store"
 
+SHARED = {"": None, "shared=true": True, "shared=false": False}
+
 
 def store_uri_of(uri: str) -> str | None:
     """The object store that a WAL's URI names; None for a WAL of segment files.
@@ -24,9 +26,10 @@ def store_uri_of(uri: str) -> str | None:
     if not separator:
         raise ValueError(f"WAL URI {uri!r}: has no scheme; {RIGHT}")
     if scheme == "file":
-        if "?" in rest or "#" in rest:
-            raise ValueError(f"WAL URI {uri!r}: a file URI takes no parameters; {RIGHT}")
-        if not rest:
+        directory, _, parameters = rest.partition("?")
+        if parameters not in SHARED or "#" in rest:
+            raise ValueError(f"WAL URI {uri!r}: takes only shared=true or shared=false; {RIGHT}")
+        if not directory:
             raise ValueError(f"WAL URI {uri!r}: names no directory; {RIGHT}")
         return None
     if scheme == "memory":
@@ -43,11 +46,13 @@ def wal_home(
     store_at: Callable[[str], Retrying],
 ) -> WalHome:
     """The place that `uri` names: `file://path` is relative, `file:///path` absolute, any other is
-    an object store, which `store_at` opens.
+    an object store, which `store_at` opens. `file:///path?shared=true`: on a file system that
+    other machines may write (see `FileWals`).
 
     Raises ValueError, and what `store_at` raises.
     """
     store_uri = store_uri_of(uri)
     if store_uri is None:
-        return FileWals(Path(unquote(uri.partition("://")[2])))
+        directory, _, parameters = uri.partition("://")[2].partition("?")
+        return FileWals(Path(unquote(directory)), shared=SHARED[parameters])
     return ObjectWals(store_at(store_uri), world, cluster_id, tasks)

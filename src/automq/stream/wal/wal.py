@@ -212,8 +212,10 @@ class WalHome(Protocol):
     ) -> WalRecovery:
         """What WAL `wal_id` holds from the stored position `start` on, once nobody can add to it.
 
-        The caller has stored that the owner is fenced, and itself as the taker. A `cluster_id`
-        is compared with what the WAL says.
+        The caller has stored that the owner is fenced, and itself as the `taker`, which fences the
+        WAL by its kind's means before the first record is read: all that was ever acknowledged is
+        read. Where the kind has only a lock, WalLocked says that the owner's process is still
+        there. A `cluster_id` is compared with what the WAL says.
         """
         ...
 
