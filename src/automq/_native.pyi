@@ -721,6 +721,9 @@ def wal_object_header(data: Buf | bytes) -> WalObject:
 def wal_object_read(data: Buf | bytes) -> tuple[WalObject, list[WalRecord]]:
     """A whole object, verified. Releases the GIL. Raises WalDamaged, WalUnsupported."""
 
+def wal_is_shared(root: str | Path) -> bool:
+    """Whether other machines may write there, as the file system's type tells. Raises OSError."""
+
 def wal_remove(root: str | Path, wal_id: int) -> bool:
     """Deletes a WAL; False if it was not there. Raises WalLocked, OSError."""
 

@@ -23,22 +23,41 @@ PARTITIONS = 2
 
 @dataclass(frozen=True)
 class WalPlace:
-    """Where both nodes keep their logs, and how one sees there that a log was fenced."""
+    """Where the nodes keep their logs, and how one sees there that a log was fenced.
 
-    name: str
+    `second_uri` is where node 2 reaches the same place, if that is not where node 1 does.
+    """
+
     uri: str
     fenced: Callable[[], bool]
+    second_uri: str = ""
 
 
 def shared_files(directory: Path) -> WalPlace:
     """A directory that both reach, with owner blocks."""
     block = directory / "wal" / "0" / "owner"
+    return WalPlace(f"file://{directory}/wal?shared=true", lambda: is_takers(block))
 
-    def fenced() -> bool:
-        # The node epoch, which is -1 for as long as the block is the writer's.
-        return not block.exists() or block.read_bytes()[48:56] != b"\xff" * 8
 
-    return WalPlace("shared files", f"file://{directory}/wal?shared=true", fenced)
+def is_takers(block: Path) -> bool:
+    """Whether an owner block is not its writer's, whose node epoch is -1."""
+    return not block.exists() or block.read_bytes()[48:56] != b"\xff" * 8
+
+
+def objects(directory: Path) -> WalPlace:
+    """A directory as an object store: a fence ends a log there."""
+    wals = directory / "objects"
+
+    return WalPlace(f"object+file://{wals}", lambda: any(is_fence(it) for it in wals.rglob("*")))
+
+
+def is_fence(path: Path) -> bool:
+    """Whether a file is an object that a taker has ended a log with."""
+    try:
+        head = path.read_bytes()[:16]
+    except OSError:
+        return False
+    return head[:8] == b"AQWALOBJ" and head[14:16] == b"\x03\x00"
 
 
 class Pair:
@@ -47,13 +66,11 @@ class Pair:
     def __init__(self, directory: Path, place: WalPlace, *, store: str = "") -> None:
         self.store = directory / "store"
         self.place = place
-        shared = (
-            f"automq.storage.uri={store or f'file://{self.store}'}",
-            f"automq.wal.uri={place.uri}",
-            NEVER_UPLOADED,
-        )
-        self.one = Server(directory / "one", "node.id=1", *shared)
-        self.two = Server(directory / "two", "node.id=2", *shared)
+        shared = (f"automq.storage.uri={store or f'file://{self.store}'}", NEVER_UPLOADED)
+        first = f"automq.wal.uri={place.uri}"
+        second = f"automq.wal.uri={place.second_uri or place.uri}"
+        self.one = Server(directory / "one", "node.id=1", first, *shared)
+        self.two = Server(directory / "two", "node.id=2", second, *shared)
         self.ledger = Ledger()
         self.producers: list[NumberedProducer] = []
         self.takers: list[subprocess.Popen[str]] = []
@@ -81,6 +98,8 @@ class Pair:
         command = [sys.executable, "-m", "automq", "wal", "take-over", "--node", "1"]
         for option in (f"automq.data.dir={self.two.directory / 'data'}", *self.two.settings):
             command += ["--set", option]
+        if self.place.second_uri:
+            command += ["--wal-uri", self.place.second_uri]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdout=pipe, stderr=subprocess.STDOUT, text=True)
         self.takers.append(process)

@@ -64,17 +64,8 @@ def crash_run(
         assert server.stop() == 0
 
 
-def object_wal(directory: Path) -> str:
-    """The setting that puts the WAL into an object store, which is a directory."""
-    return f"automq.wal.uri=object+file://{directory / 'objects'}"
-
-
 def test_three_kills_lose_nothing_acknowledged(tmp_path: Path) -> None:
     crash_run(tmp_path, kills=3, seed=1)
-
-
-def test_two_kills_of_a_node_without_a_disk_lose_nothing_acknowledged(tmp_path: Path) -> None:
-    crash_run(tmp_path, kills=2, seed=2, settings=(object_wal(tmp_path),))
 
 
 @pytest.mark.long

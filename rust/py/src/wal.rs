@@ -385,6 +385,11 @@ fn wal_owner(
 }
 
 #[pyfunction]
+fn wal_is_shared(py: Python<'_>, root: PathBuf) -> PyResult<bool> {
+    py.detach(|| automq_wal::is_shared(&root)).map_err(raised)
+}
+
+#[pyfunction]
 fn wal_remove(py: Python<'_>, root: PathBuf, wal_id: i64) -> PyResult<bool> {
     py.detach(|| automq_wal::remove(&root, wal_id)).map_err(raised)
 }
@@ -413,5 +418,6 @@ pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
     m.add("WalDamaged", py.get_type::<WalDamaged>())?;
     m.add_function(wrap_pyfunction!(wal_ids, m)?)?;
     m.add_function(wrap_pyfunction!(wal_owner, m)?)?;
+    m.add_function(wrap_pyfunction!(wal_is_shared, m)?)?;
     m.add_function(wrap_pyfunction!(wal_remove, m)?)
 }

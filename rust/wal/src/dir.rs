@@ -117,15 +117,26 @@ pub fn remove(root: &Path, wal_id: i64) -> Result<bool, Error> {
     let mut files = names(&dir)?;
     // The oldest go first, lock and owner last: what a crash leaves is still a WAL of that id, and
     // still says that it was taken.
-    files.sort_unstable_by_key(|name| (name == OWNER_FILE, name == LOCK, name.clone()));
+    files.retain(|name| name != LOCK && name != OWNER_FILE);
+    files.sort_unstable();
     for name in files {
-        let path = dir.join(name);
-        fs::remove_file(&path).map_err(|e| Error::io("removal", &path, e))?;
+        remove_file(&dir.join(name))?;
     }
-    fs::remove_dir(&dir).map_err(|e| Error::io("removal", &dir, e))?;
+    // A network file system keeps what is open under another name: the directory would not be empty.
     drop(lock);
+    remove_file(&dir.join(LOCK))?;
+    remove_file(&dir.join(OWNER_FILE))?;
+    fs::remove_dir(&dir).map_err(|e| Error::io("removal", &dir, e))?;
     sync_dir(root)?;
     Ok(true)
+}
+
+/// Somebody else may have removed it: a second taker, or the file system itself.
+fn remove_file(path: &Path) -> Result<(), Error> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("removal", path, e)),
+        _ => Ok(()),
+    }
 }
 
 fn names(dir: &Path) -> Result<Vec<String>, Error> {

@@ -107,6 +107,7 @@ pub use disk::{Disk, DiskFile, OsDisk, OwnerFile};
 pub use error::{Error, Failure, Refused};
 pub use options::Options;
 pub use owner::{Block, Owner, OwnerReads, Taker};
+pub use place::is_shared;
 pub use reader::{Reader, Step};
 pub use record::{HEADER_BYTES, Record, record_bytes};
 pub use recover::{End, Recovery, owner_of};

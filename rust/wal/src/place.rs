@@ -20,8 +20,12 @@ const LOCAL: [u64; 10] = [
 
 /// Whether other machines may write into `dir`. What is not known to be local is taken for shared:
 /// a reading too much costs time, one too few costs data.
+///
+/// Of a directory that is not there yet the nearest that is tells.
 pub fn is_shared(dir: &Path) -> Result<bool, Error> {
-    let found = rustix::fs::statfs(dir).map_err(|e| Error::io("statfs", dir, e.into()))?;
+    let mut there = std::path::absolute(dir).map_err(|e| Error::io("lookup", dir, e))?;
+    while !there.exists() && there.pop() {}
+    let found = rustix::fs::statfs(&there).map_err(|e| Error::io("statfs", &there, e.into()))?;
     Ok(!LOCAL.contains(&(found.f_type as u64)))
 }
 

@@ -95,7 +95,7 @@ class Taker:
         reading = self._read(home, wal)
         done = await self._upload(wal).run(reading)
         taken = await self._finish(wal, done, reading.end.position)
-        await remove_rest(home, wal)
+        await remove_rest(home, wal.wal)
         return taken
 
     async def _reach(self, wal: RegisteredWal) -> WalHome | None:
@@ -170,19 +170,18 @@ async def take_over_own(taker: Taker, node_id: int, home: WalHome) -> None:
     for wal_id in await home.wal_ids():
         # Closed by a stored record, and the process died before it was removed.
         if taker.controller.is_wal_closed(wal_id):
-            await home.remove(wal_id)
+            await remove_rest(home, wal_id)
 
 
-async def remove_rest(home: WalHome, wal: RegisteredWal) -> None:
+async def remove_rest(home: WalHome, wal_id: int) -> None:
     """Remove a WAL that is closed by a stored record. What stays is in nobody's way."""
     try:
-        await home.remove(wal.wal)
+        await home.remove(wal_id)
     except (OSError, WalError, StoreError) as error:
         log.warning(
-            "the write-ahead log %d is taken over, and what is left of it in %s could not be "
-            "removed; remove it by hand: %s",
-            wal.wal,
-            wal.uri,
+            "all of the write-ahead log %d is in the store, but what is left of it could not be "
+            "removed: %s; the next start where it lies tries again",
+            wal_id,
             error,
         )
 

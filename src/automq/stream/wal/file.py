@@ -18,6 +18,7 @@ from automq._native import (
     WalReader,
     WalRecord,
     wal_ids,
+    wal_is_shared,
     wal_owner,
     wal_remove,
 )
@@ -242,7 +243,7 @@ class FileWals:
 
     @property
     def is_shared(self) -> bool:
-        return self.shared is True
+        return wal_is_shared(self.root) if self.shared is None else self.shared
 
     async def open(
         self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
