@@ -25,6 +25,7 @@ from automq.objectstore import (
     Pieces,
     Unavailable,
 )
+from automq.objectstore.settings import BucketSettings
 
 INLINE_BYTES: Final = 1_024
 """What is not larger is in the row: marks, which are read far more often than they are written."""
@@ -122,6 +123,9 @@ class RegisteredStore:
         if any(end > row.size_bytes for _, end in ranges):
             raise Corrupt("get", self.name, key, f"it has {row.size_bytes} bytes, not {ranges}")
         return [Buf(row.data).slice(start, end) for start, end in ranges]
+
+    async def settings(self) -> BucketSettings:
+        return await self._store.settings()
 
     async def head(self, key: str) -> ObjectInfo:
         return ObjectInfo(key, (await self._row("head", key)).size_bytes, 0)

@@ -38,7 +38,7 @@ async def show_files(wal: Wal, cluster_id: bytes) -> int:
 
     Reading holds its lock, as a start does: one that is written to is not read.
     """
-    root = Path(unquote(wal.uri.partition("://")[2]))
+    root = Path(unquote(wal.uri.partition("://")[2].partition("?")[0]))
     directory = root / str(wal.wal)
     segments = sorted(directory.glob("[0-9]*.wal"))
     if not segments:
@@ -47,7 +47,9 @@ async def show_files(wal: Wal, cluster_id: bytes) -> int:
     print(f"{'FROM POSITION':>20} {'SIZE':>10} {'VERSION':>7} {'WAL':>6} {'NODE':>6} CLUSTER")
     for segment in segments:
         print(segment_line(segment))
-    reading = FileRecovery(root, wal_id=wal.wal, start=int(segments[0].stem), cluster_id=cluster_id)
+    start = int(segments[0].stem)
+    # Without a taker nobody is fenced: this only looks.
+    reading = FileRecovery(root, wal_id=wal.wal, start=start, cluster_id=cluster_id, taker=None)
     is_whole = True
     try:
         async for records in reading:
