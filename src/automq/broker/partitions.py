@@ -16,6 +16,7 @@ from automq.protocol import errors
 from automq.stream.engine import Stream, StreamEngine
 from automq.world import Clock
 from automq.world.background import Background
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -190,6 +191,7 @@ class Partitions:
         while not await self._load_once(partition):
             await asyncio.sleep(pause_s)
             if not partition.data.is_open:
+                probe("partition: closed before it could be opened")
                 return
             pause_s = min(pause_s * 2, LOAD_AGAIN_LAST_S)
             self.opening += 1

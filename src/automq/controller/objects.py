@@ -18,6 +18,7 @@ from automq.metadata.records.streams import StreamsTrimmed
 from automq.metadata.storage import PREPARED
 from automq.protocol import errors
 from automq.stream.client import ObjectCommit, ObjectDoomed, Verdict
+from automq.world.probe import probe
 
 OBJECTS_AT_ONCE = 1_000
 
@@ -65,13 +66,19 @@ def commit_object(
     if known is None or known.state != PREPARED or known.node_id != node_id:
         # A repeat is answered as before, even if the object was merged away and forgotten since.
         if len(taken) or commit.wal_start > wal.start:
+            probe("storage: a commit came after its object was doomed")
             raise ObjectDoomed(f"object {commit.object_id} is doomed or was never prepared")
+        probe("storage: a commit is repeated")
+        if known is None:
+            probe("storage: a commit is repeated whose object was forgotten")
         return Decision((), reply)
     if commit.wal_start < wal.start:
         raise errors.InvalidRequest(
             f"WAL {commit.wal_id} starts at {wal.start}, a commit would move it to "
             f"{commit.wal_start}"
         )
+    if len(taken) < len(reply):
+        probe("storage: a commit has a range that is not taken")
     record = ObjectCommitted(
         object=commit.object_id,
         bytes=commit.size_bytes,

@@ -18,6 +18,7 @@ from automq.metadata.records.streams import StreamKind
 from automq.metadata.records.wals import WalTakeover
 from automq.metadata.storage import Wal
 from automq.protocol import errors
+from automq.world.probe import probe
 
 Incarnation = tuple[int, int]
 """A node id and its node epoch."""
@@ -81,6 +82,8 @@ def take_over(image: Image, wal_id: int, taker: Incarnation) -> Decision[Wal]:
     if owner is not None and owner.node_epoch == wal.node_epoch and owner.is_live:
         raise errors.InvalidRequest(f"WAL {wal_id} belongs to node {wal.node_id}, which is alive")
     attempt = wal.attempt + 1
+    if attempt > 1:
+        probe("storage: a taker died between fence and commit")
     return Decision([WalTakeover(wal_id, wal.start, *taker, attempt)], wal)
 
 

@@ -27,6 +27,7 @@ from automq.coordinator.machine import Decision, Machine, Moment, Record, Token,
 from automq.protocol import errors
 from automq.telemetry import Log
 from automq.world import Clock
+from automq.world.probe import probe
 
 log = Log("coordinator")
 
@@ -163,6 +164,7 @@ class Shard(Generic[M]):
             async with asyncio.timeout(self._settings.reply_timeout_ms / 1000):
                 yield
         except TimeoutError as error:
+            probe("coordinator: a reply was given up before its records were stored")
             why = f"{self.name} waited too long for {what}"
             raise errors.CoordinatorNotAvailable(why) from error
 
@@ -245,6 +247,7 @@ class Shard(Generic[M]):
         """The machine holds what is not stored, and will be loaded again once all is settled."""
         if self._refusal is None:
             self._refusal = why
+            probe("coordinator: an append was refused")
             log.warning("state thrown away", shard=self.name, why=str(why))
         if self.state is ShardState.ACTIVE:
             self.state = ShardState.LOADING
@@ -321,6 +324,7 @@ class Shard(Generic[M]):
                 log.info("log is led elsewhere", shard=self.name, why=str(error))
                 return False
             except errors.KafkaError as error:
+                probe("coordinator: loading failed")
                 log.warning("loading failed", shard=self.name, again_in_ms=delay_ms, why=str(error))
                 await asyncio.sleep(delay_ms / 1000)
                 delay_ms = min(delay_ms * 2, RETRY_LAST_MS)

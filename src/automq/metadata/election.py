@@ -11,6 +11,7 @@ from automq.metadata.records.registry import Record
 from automq.metadata.register import SteadyRegister
 from automq.metadata.writer import MetadataWriter, Outcome, claim
 from automq.world import World
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -81,11 +82,13 @@ class _Candidacy:
             )
             # Not only of the number that was won: of the first that it stands on.
             if await is_closed(reader.register, chunk_of(reader.began, reader.chunk_entries)):
+                probe("metadata: a candidate stalled between replay and win")
                 return None
             if outcome is Outcome.WON:
                 return self._won(decode_entry(data, number))
             if not isinstance(outcome, Entry):
                 return None
+            probe("metadata: a candidate lost the number it stood for")
             took_effect = reader.accept(outcome)
             winner = _leader_record(outcome)
             if took_effect and winner is not None:

@@ -24,6 +24,7 @@ from automq.metadata.reader import newest_closed
 from automq.metadata.records.cluster import SnapshotTaken
 from automq.metadata.register import SteadyRegister
 from automq.metadata.snapshots import delete_snapshot
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +48,7 @@ class Housekeeper:
             # Entries go from the last to the first: the first tells whether all are gone.
             first = closed.chunk * self._chunk_entries
             if await self._register.read(entry_key(first, self._chunk_entries)) is not None:
+                probe("metadata: a chunk was closed and not emptied by another controller")
                 await self._empty(closed.chunk)
             await self._let_go_of_older(closed)
         await self._drop_all_but_kept(snapshots, closed)

@@ -25,6 +25,7 @@ from automq.metadata.records.cluster import ControllerElected, SnapshotTaken
 from automq.metadata.records.registry import Record
 from automq.metadata.register import SteadyRegister
 from automq.metadata.snapshots import read_snapshot
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -96,6 +97,7 @@ class MetadataReader:
             await self._load_base()
             if await self._read_to_tail([]):
                 return
+            probe("metadata: the log was closed while it was read")
             log.info("the metadata log was closed while it was read: reading it again")
 
     async def poll(self) -> list[Entry] | None:
@@ -168,6 +170,7 @@ class MetadataReader:
     def _apply(self, entry: Entry) -> bool:
         self.position, self.checksum = entry.number, entry.checksum
         if entry.epoch < self.epoch or (entry.epoch == self.epoch and _elects(entry)):
+            probe("metadata: the reader met a stale entry")
             return False
         for record in entry.records:
             self.image.apply(record)
@@ -190,6 +193,7 @@ class MetadataReader:
                     f"the snapshot after entry {self.closed.snapshot.position}, which chunk "
                     f"{self.closed.chunk} is closed with, is missing"
                 )
+            probe("metadata: a snapshot went while it was looked for")
             missing = self.closed
 
     async def _candidates(self) -> list[SnapshotTaken]:

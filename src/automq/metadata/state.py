@@ -19,6 +19,7 @@ from automq.metadata.register import SteadyRegister
 from automq.metadata.snapshots import encode_parts, write_snapshot
 from automq.metadata.writer import Deposed
 from automq.world import World
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -173,6 +174,8 @@ class MetadataState:
             except Exception as why:
                 # A refusal is an answer as well: it leaves when what it rests on is stored.
                 refusal = why
+                if batch is not None:
+                    probe("metadata: a refusal waits for what it rests on")
                 break
             batch = self._take(decision.records, fresh=not replies) or batch
             replies.append(decision.reply)
@@ -186,6 +189,7 @@ class MetadataState:
             await self._gate.wait()
             if self._pending_bytes <= self._policy.pending_bytes_max:
                 return
+            probe("metadata: a command waits until others are stored")
             await self._wait_for(self._last_batch(), eager=True)
 
     def _take(self, records: Sequence[Record], *, fresh: bool) -> _Batch | None:

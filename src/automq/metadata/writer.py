@@ -16,6 +16,7 @@ from automq.metadata.reader import is_closed
 from automq.metadata.records.cluster import ControllerElected
 from automq.metadata.register import SteadyRegister
 from automq.world import World
+from automq.world.probe import probe
 
 
 class Deposed(Exception):
@@ -40,9 +41,11 @@ async def claim(
     attempt = 0
     while True:
         if not await register.create(key, data):
+            probe("metadata: a number is there already")
             stored = await register.read(key)
             if stored is None:
                 # Created by somebody, yet absent: deleted with its chunk, or no verdict yet.
+                probe("metadata: a number was taken, and is absent when read")
                 if await is_closed(register, chunk):
                     return Outcome.VOID
                 await register.pause(attempt)
@@ -52,7 +55,11 @@ async def claim(
                 entry = decode_entry(stored, number)
                 assert entry.nonce != nonce, f"two entries with the nonce {nonce.hex()}"
                 return entry
-        return Outcome.VOID if await is_closed(register, chunk) else Outcome.WON
+            probe("metadata: a create whose answer was lost had taken effect")
+        if await is_closed(register, chunk):
+            probe("metadata: a number was won in a closed chunk")
+            return Outcome.VOID
+        return Outcome.WON
 
 
 @dataclass(slots=True)
@@ -72,6 +79,7 @@ class MetadataWriter:
 
         Cancelled, it leaves the entry's fate unknown: this writer must not be used again.
         """
+        passed = 0
         while True:
             number = self.position + 1
             nonce = self.world.new_uuid()
@@ -96,6 +104,10 @@ class MetadataWriter:
                 return number
             if isinstance(outcome, Entry):
                 await self._pass(outcome)
+                passed += 1
+                probe("metadata: the writer passed a stale entry")
+                if passed > 1:
+                    probe("metadata: stale entries at consecutive numbers")
             else:
                 raise Deposed(f"chunk of entry {number} was closed by another controller")
 
@@ -104,6 +116,7 @@ class MetadataWriter:
         number = self.position + 1
         stored = await self.register.read(entry_key(number, self.chunk_entries))
         if stored is not None:
+            probe("metadata: an idle controller finds another's entry")
             await self._pass(decode_entry(stored, number))
         elif await is_closed(self.register, chunk_of(number, self.chunk_entries)):
             raise Deposed(f"chunk of entry {number} was closed by another controller")

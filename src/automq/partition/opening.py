@@ -11,6 +11,7 @@ from automq.partition.segments import Segments
 from automq.partition.state import Snapshot, decode_snapshot
 from automq.stream.client import FoundRange
 from automq.stream.engine import MissingData
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +60,7 @@ async def load_once(partition: Partition) -> None:
         )
         if not ranges or ranges[0].start_offset > offset:
             # What cannot be seen may be a producer's last batch: its duplicates would be accepted.
+            probe("partition: its data cannot be seen when it is opened")
             raise MissingData(
                 f"{partition}: no object holds offset {offset}, its end is {end_offset}"
             )

@@ -20,6 +20,7 @@ from automq.stream.engine import Stream, StreamEngine
 from automq.stream.reader import Read
 from automq.stream.wal import WalBusy
 from automq.world import Clock
+from automq.world.probe import probe
 from automq.world.waiting import called
 
 log = logging.getLogger(__name__)
@@ -163,6 +164,7 @@ class Partition:
             duplicate = self.producers.check(batch)
             if duplicate is not None:
                 # Invariant: a duplicate is acknowledged no earlier than its original.
+                probe("partition: a batch came twice")
                 self.engine.when_all_is_durable(
                     lambda: done(
                         Appended(duplicate.base_offset, duplicate.timestamp, self.log_start_offset)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 from automq.partition.state import VERSION, Snapshot, encode_snapshot
 from automq.protocol import errors
 from automq.stream.wal import WalBusy
+from automq.world.probe import probe
 from automq.world.waiting import called, settle
 
 if TYPE_CHECKING:
@@ -44,6 +45,7 @@ async def remember(partition: "Partition", log_start_offset: int) -> None:
         try:
             base_offset = engine.append(state, batch, lambda: settle(stored))
         except WalBusy:
+            probe("partition: a snapshot has no room in the write-ahead log")
             continue  # there is no room now, until something moves
         break
     await stored

@@ -10,6 +10,7 @@ from typing import NamedTuple
 from automq._native import Batch, CacheRead, LogCache, stamp
 from automq.stream.reader import ObjectReader, Read
 from automq.stream.wal import Wal, WalBusy, WalFailed, WalOptions
+from automq.world.probe import probe
 from automq.world.waiting import settle
 
 log = logging.getLogger(__name__)
@@ -159,6 +160,7 @@ class StreamEngine:
                 stream.stream_id, stream.epoch, base_offset, last_offset, records
             )
         except WalBusy:
+            probe("storage: the write-ahead log refused what had room")
             self._refused_at = (self.wal.durable, self.trimmed_position)
             raise
         except WalFailed:
@@ -229,6 +231,7 @@ class StreamEngine:
 
     def _on_full(self) -> None:
         """The WAL waits for room on its disk: what it holds is uploaded now, to be let go."""
+        probe("storage: the disk of the write-ahead log is full")
         waiting, self._waiting_for_sync = self._waiting_for_sync, []
         for wake in waiting:
             wake()
@@ -271,6 +274,7 @@ class StreamEngine:
             )
             if found is not None:
                 return found
+            probe("storage: a read raced with an eviction or a deletion")
         raise MissingData(f"stream {stream.stream_id}: no object holds offset {start_offset}")
 
 

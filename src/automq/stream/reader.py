@@ -21,6 +21,7 @@ from automq.objectstore import NotFound, ObjectStore, StoreError
 from automq.stream.client import FoundRange, StorageClient
 from automq.stream.keys import data_key
 from automq.stream.read_ahead import Cursor, ReadAhead
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -119,6 +120,7 @@ class ObjectReader:
 
         Raises DamagedObject when they have named a missing one `LOCATE_ATTEMPTS` times.
         """
+        probe("storage: an object is missing")
         self._cache.drop_object(found.object_id)
         if missing >= LOCATE_ATTEMPTS:
             raise DamagedObject(
@@ -167,6 +169,7 @@ class ObjectReader:
             if kept is not None:
                 blocks[ref.position] = kept
             elif flight is not None:
+                probe("storage: readers share the read of a block")
                 flights[id(flight)] = flight
             else:
                 missing.append(ref)

@@ -18,6 +18,7 @@ from automq._native import LogCache, WalRecord, batches, build_object
 from automq.objectstore import ObjectStore
 from automq.stream.client import ObjectCommit, StorageClient
 from automq.stream.keys import data_key
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -67,6 +68,7 @@ class WalRecovery:
                 if len(record.payload) == 0:
                     continue
                 if not self._continues(record):
+                    probe("storage: a stream goes on elsewhere in one write-ahead log")
                     await self._commit()
                 self._add(record)
             if self._cache.active_bytes >= self._object_bytes:

@@ -17,6 +17,7 @@ from automq.stream.client import (
 from automq.stream.engine import StreamEngine
 from automq.stream.keys import data_key
 from automq.world import Clock
+from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
 
@@ -170,8 +171,10 @@ class Uploader:
     def _seal(self) -> Job | None:
         """Close the active generation. Synchronous: nothing is appended in between."""
         generation = self._engine.cache.seal()
-        if generation is None and not self._holds_dead_records:
-            return None
+        if generation is None:
+            if not self._holds_dead_records:
+                return None
+            probe("storage: the write-ahead log holds nothing but deleted records")
         committed = asyncio.get_running_loop().create_future()
         job = Job(
             generation=generation,
@@ -219,6 +222,7 @@ class Uploader:
             await self._commit(job, object_id, built, wal_start)
         except ObjectDoomed:
             # No commit of this id is accepted ever again, so nobody can come to need it.
+            probe("storage: an upload raced with the sweep of its id")
             await self._store.delete(key)
             return False
         return True
