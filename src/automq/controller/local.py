@@ -14,6 +14,7 @@ from automq.controller.takeovers import OpenStream
 from automq.controller.topics import TopicDefaults, TopicMade, TopicWish
 from automq.metadata.decision import Command, Decision
 from automq.metadata.image import Image
+from automq.metadata.log import DamagedLog
 from automq.metadata.records.nodes import NodeListener
 from automq.metadata.records.wals import WalKind
 from automq.metadata.state import MetadataState, Stopped
@@ -30,6 +31,7 @@ from automq.stream.client import (
     Verdict,
 )
 from automq.world import Clock
+from automq.world.probe import probe
 
 R = TypeVar("R")
 
@@ -37,6 +39,8 @@ BROKER_ROLE, CONTROLLER_ROLE = 1, 2
 UPLOAD_DEADLINE_MS = 3_600_000
 TRIM_EVERY_MS = 1_000
 RANGES_TO_SEARCH = 1_000
+GONE = (Deposed, Stopped, DamagedLog)
+"""This controller is about to end, and its node with it: who asks looks for another one."""
 
 
 class LocalController:
@@ -67,7 +71,7 @@ class LocalController:
     async def _run(self, command: Command[R]) -> R:
         try:
             return await self._metadata.run(command)
-        except (Deposed, Stopped) as error:
+        except GONE as error:
             raise errors.NotController(str(error)) from error
 
     async def _run_lazy(self, command: Command[R]) -> R:
@@ -79,7 +83,7 @@ class LocalController:
     async def _run_together(self, commands: Sequence[Command[Any]]) -> list[Any]:
         try:
             return await self._metadata.run_together(commands)
-        except (Deposed, Stopped) as error:
+        except GONE as error:
             raise errors.NotController(str(error)) from error
 
     # -- this node
@@ -304,6 +308,7 @@ class LocalController:
             stream = self._image.storage.stream(stream_id)
             if stream is not None and stream.end < start_offset:
                 # It was clamped: the rest goes when it has been committed.
+                probe("storage: records are deleted that are not committed yet")
                 self.trim_later(stream_id, start_offset)
 
 

@@ -58,6 +58,9 @@ class PointerKind(IntEnum):
     HINT = 1
 
 
+_POINTER_KINDS = frozenset(PointerKind)
+
+
 @dataclass(frozen=True, slots=True)
 class Pointer:
     """Names a snapshot that the log named before. The snapshot of a closed chunk covers it."""
@@ -176,9 +179,11 @@ def decode_pointer(data: bytes, key: str) -> Pointer:
     layout, kind, chunk = _POINTER.unpack_from(body)
     records = decode_records(body, _POINTER.size, key)
     match records:
-        case (SnapshotTaken() as snapshot,) if layout == _POINTER_FORMAT:
+        case (SnapshotTaken() as snapshot,) if layout == _POINTER_FORMAT and kind in _POINTER_KINDS:
             return Pointer(PointerKind(kind), chunk, snapshot)
-    raise DamagedLog(f"{key}: format {layout} with {len(records)} records names no snapshot")
+    raise DamagedLog(
+        f"{key}: format {layout}, kind {kind} with {len(records)} records names no snapshot"
+    )
 
 
 def encode_all(records: Iterable[Record]) -> bytearray:

@@ -25,6 +25,8 @@ from automq.metadata.register import SteadyRegister
 
 log = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 PART_BYTES = 4 << 20
 """A part is ended by the record with which it passes this."""
 
@@ -64,9 +66,8 @@ async def write_snapshot(
             key = await _write_part(register, index, data, position, checksum)
         return SnapshotPart(key, len(data), data[-CHECKSUM_BYTES:])
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(write(index, data)) for index, data in enumerate(parts)]
-    return SnapshotTaken(position, checksum, tuple(task.result() for task in tasks))
+    written = await _all(write(index, data) for index, data in enumerate(parts))
+    return SnapshotTaken(position, checksum, tuple(written))
 
 
 async def _write_part(
