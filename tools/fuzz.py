@@ -1,6 +1,9 @@
 """Feeds damaged bytes to every parser until told to stop; a failure is printed and ends it.
 
-    python tools/fuzz.py [--seconds N] [--seed N] [TARGET ...]
+    python tools/fuzz.py [--seconds N] [--seed N] [--keep] [TARGET ...]
+
+Inputs that end in a new way are gone on from; `--keep` adds them to `tests/fuzzed`, from where the
+tests and later runs begin.
 
 A parser joins by a `Target` in TARGETS; `tests/test_fuzz.py` then runs it for a moment each time.
 """
@@ -43,13 +46,15 @@ from automq.protocol.codec import (
     encode_request,
     read_request_header,
 )
-from support.damage import Parse, Target, first_failure
+from support.damage import Case, Parse, Target, first_failure, outcome, read_cases
 from support.message_vectors import message_class, recorded
+from support.parsers import STORED
 
 Row = tuple[int, bytes | None, bytes | None, list[tuple[str, bytes | None]]]
 
 MEMORY_BYTES_MAX = 4 << 30
 ROUNDS = 1000
+KEPT = Path(__file__).resolve().parent.parent / "tests" / "fuzzed"
 
 
 def _message(chance: random.Random) -> tuple[bytes, Parse]:
@@ -133,6 +138,7 @@ TARGETS = [
     Target("frames", _frames, (FrameTooLarge,)),
     Target("record batch", _batch, (CorruptBatch, BatchTooLarge)),
     Target("metadata entry", _metadata_entry, (DamagedLog, UnknownRecord)),
+    *STORED,
 ]
 
 
@@ -140,6 +146,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=60.0)
     parser.add_argument("--seed", type=int, default=None)
+    parser.add_argument("--keep", action="store_true")
     parser.add_argument("targets", nargs="*", default=[target.name for target in TARGETS])
     arguments = parser.parse_args()
     # A parser that reserves what a length claims fails here, instead of the machine.
@@ -148,16 +155,41 @@ def main() -> int:
     print(f"seed {seed}", flush=True)
     chance = random.Random(seed)
     chosen = [target for target in TARGETS if target.name in arguments.targets]
+    known = {target.name: outcomes(target) for target in chosen}
     rounds, end = 0, time.monotonic() + arguments.seconds
     while time.monotonic() < end:
         for target in chosen:
-            failure = first_failure(target, chance, ROUNDS)
+            failure = first_failure(target, chance, ROUNDS, known[target.name])
             rounds += ROUNDS
             if failure is not None:
                 print(failure)
                 return 1
-    print(f"{rounds} inputs, no failure")
+    if arguments.keep:
+        keep(known)
+    print(f"{rounds} inputs, {sum(map(len, known.values()))} ways to end, no failure")
     return 0
+
+
+def kept_in(name: str) -> Path:
+    """Where inputs of a target are kept."""
+    return KEPT / f"{name.replace(' ', '-')}.txt"
+
+
+def outcomes(target: Target) -> dict[str, Case]:
+    """The kept inputs of a target by their outcomes. Raises AssertionError for one that fails."""
+    found: dict[str, Case] = {}
+    for case in read_cases(kept_in(target.name)):
+        result = outcome(target, case)
+        assert isinstance(result, str), str(result)
+        found[result] = case
+    return found
+
+
+def keep(known: dict[str, dict[str, Case]]) -> None:
+    KEPT.mkdir(exist_ok=True)
+    for name, cases in known.items():
+        lines = [str(cases[found]) for found in sorted(cases)]
+        kept_in(name).write_text("\n".join(lines) + "\n", encoding="ascii")
 
 
 if __name__ == "__main__":
