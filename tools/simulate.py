@@ -6,7 +6,8 @@
     python tools/simulate.py --seed N --shrink              leave out what it does not need to fail
     python tools/simulate.py --lines [--count N]            which share of the lines is executed
     python tools/simulate.py --bugs [WORD ...] [--count N]  find the bugs put in on purpose
-    python tools/simulate.py --add-up                       what all runs of this tree came to
+    python tools/simulate.py --add-up                       what all runs of this tree came to,
+                                                            and which rare paths they reached
 
 `make sim` gives it the seconds, `make sim SEED=n` the seed. The exit status is 1 if a seed failed.
 `--jobs N` plays in N processes; `--jobs 1` in one of its own. Each run of many seeds adds lines to
@@ -30,8 +31,9 @@ from types import FrameType
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
-from sim.bugs import BUGS
+from sim.bugs_of_log import BUGS
 from sim.lines import lines_of, seen_lines
+from sim.probes import known_probes
 from sim.run import Result, play, shrink
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -95,6 +97,7 @@ class Played:
     real_s: float
     violations: list[str]
     troubles: list[str] = field(default_factory=list)
+    probes: list[str] = field(default_factory=list)
 
 
 class _TooLong(BaseException):
@@ -120,7 +123,14 @@ def play_guarded(seed: int) -> Played:
         return Played(seed, 0.0, time.monotonic() - started, [f"broke the simulation: {error!r}"])
     finally:
         signal.alarm(0)
-    return Played(seed, result.virtual_s, result.real_s, result.violations, result.troubles)
+    return Played(
+        seed,
+        result.virtual_s,
+        result.real_s,
+        result.violations,
+        result.troubles,
+        result.probes,
+    )
 
 
 def play_many(wanted: Iterator[int], jobs: int, tally: Path) -> int:
@@ -172,16 +182,19 @@ def note(tally: Path, some: Iterable[Played]) -> None:
         "failed": sorted(it.seed for it in played if it.violations),
         "simulated_s": round(sum(it.virtual_s for it in played)),
         "real_s": round(sum(it.real_s for it in played), 1),
+        "probes": Counter(name for it in played for name in it.probes),
     }
     with tally.open("a") as file:
         file.write(json.dumps(line) + "\n")
 
 
 def add_up(tally: Path) -> int:
-    """Seeds and simulated seconds of each commit, and of all."""
+    """Seeds and simulated seconds of each commit, and of all; how many reached each rare path."""
     sums: dict[str, Counter[str]] = {}
+    reached: Counter[str] = Counter()
     for text in tally.read_text().splitlines():
         line = json.loads(text)
+        reached.update(line.get("probes", {}))
         for name in (line["commit"], "all"):
             found = sums.setdefault(name, Counter())
             found["seeds"] += line["seeds"]
@@ -194,6 +207,8 @@ def add_up(tally: Path) -> int:
             f"{name}: {found['seeds']} seeds, {found['failed']} failed, "
             f"{found['simulated_s']} simulated seconds in {found['real_s']:.0f} s"
         )
+    for name in known_probes():
+        print(f"{reached[name] or 'never':>8} {name}")
     return 0
 
 
@@ -236,7 +251,7 @@ def find_bugs(first: int, count: int, words: list[str]) -> int:
         found = "not found"
         for seed in range(first, first + count):
             with patched():
-                result = play(seed)
+                result = play(seed, is_hasty=True)
             if not result.is_good:
                 found = f"seed {seed}: {result.violations[0][:120]}"
                 break

@@ -22,6 +22,7 @@ from automq.protocol.messages.offset_fetch_request import (
 )
 from automq.protocol.messages.offset_fetch_response import OffsetFetchResponse
 from automq.protocol.messages.produce_response import ProduceResponse
+from sim.changing import grow_topic
 from sim.client import Client, Conversation, Lost
 from sim.truth import PartitionTruth
 from sim.workload import Shop, Writer, create_topic, only_row, produce_request
@@ -46,9 +47,13 @@ async def find_coordinator(client: Client, group: str) -> None:
 class Committer:
     """One group that commits growing offsets and reads them back."""
 
-    def __init__(self, shop: Shop, group: str, at: PartitionTruth) -> None:
+    def __init__(
+        self, shop: Shop, group: str, at: PartitionTruth, *, is_forgotten: bool = False
+    ) -> None:
         self.shop = shop
         self.group = group
+        self.is_forgotten = is_forgotten
+        """Somebody deletes it, or it expires: what was committed may be gone."""
         self.at = at
         self.chance = shop.chance(group)
         self.client = Client(shop.node, group)
@@ -102,7 +107,7 @@ class Committer:
                 return
             is_answered = True
             found = row.committed_offset
-            if not conversation.is_current:
+            if not conversation.is_current or self.is_forgotten:
                 return
             if found < floor:
                 self.shop.complain(f"{self.group}: committed {floor}, and then {found} is read")
@@ -128,6 +133,8 @@ class Churner:
         while not self.shop.is_closing:
             await asyncio.sleep(self.chance.expovariate(1))
             await self._until_done(self._create)
+            if self.chance.random() < 0.3:
+                await self._until_done(self._grow)
             at = PartitionTruth(self.name, 0)
             for _ in range(self.chance.randint(0, 5)):
                 await self._produce(at)
@@ -147,6 +154,9 @@ class Churner:
     async def _create(self) -> None:
         await create_topic(self.client, self.shop, self.name, self.chance.randint(1, 3))
         await self._check_known(is_known=True)
+
+    async def _grow(self) -> None:
+        await grow_topic(self.client, self.shop, self.name, self.chance.randint(2, 5))
 
     async def _delete(self) -> None:
         request = DeleteTopicsRequest(topic_names=[self.name], timeout_ms=10_000)

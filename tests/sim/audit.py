@@ -33,7 +33,7 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
     stored = {known.key async for known in node.store.list("data/")}
     known = {data_key(cluster_id, object_id): it for object_id, it in known_objects(image)}
     for key, found in known.items():
-        if found.state == COMMITTED and key not in stored:
+        if found.state == COMMITTED and found.live > 0 and key not in stored:
             complain(f"{key} is committed, and not in the store")
     for key in sorted(stored):
         state = known[key].state if key in known else None

@@ -15,6 +15,12 @@ from sim.workload import Shop
 Trouble = Callable[[], Awaitable[None]]
 
 REASONS_OF_DISK = ("write-ahead log failed", "disk is attached", "simulated disk")
+REASONS_OF_DAMAGE = (
+    "the checksum over its",
+    "bytes are less than",
+    "not the part of",
+    "does not read back as written",
+)
 HOUR_MS = 3_600_000
 
 
@@ -41,6 +47,9 @@ class Nemesis:
             "store hides": self._store_hides,
             "store hides the WAL": self._store_hides_the_wal,
             "late writes": self._late_writes,
+            "store damages data": self._store_damages_data,
+            "store damages metadata": self._store_damages_metadata,
+            "three at once": self._three_at_once,
             "disk is slow": self._disk_is_slow,
             "disk is full": self._disk_is_full,
             "disk fails": self._disk_fails,
@@ -119,7 +128,7 @@ class Nemesis:
         self._node.trace.note("operator", f"pauses {victim}")
         await self._some_time(self._chance.choice([0.1, 5]))
         self._node.start()
-        await self._some_time(self._chance.choice([0.05, 1, 30]))
+        await self._some_time(self._chance.choice([0.05, 1, 30, 200]))
         self._node.trace.note("operator", f"resumes {victim}")
         self._node.loop.resume(victim.process)
 
@@ -127,6 +136,22 @@ class Nemesis:
         """A new one is started while the old one works, and the disk is taken from it."""
         self._node.start()
         await self._some_time(1)
+
+    async def _three_at_once(self) -> None:
+        """Two older ones stand still while a third serves, and wake up one after the other."""
+        older = []
+        for _ in range(2):
+            victim = self._node.newest
+            self._node.loop.pause(victim.process)
+            self._node.trace.note("operator", f"pauses {victim}")
+            older.append(victim)
+            self._node.start()
+            await self._some_time(self._chance.choice([0.05, 1, 5]))
+        self._chance.shuffle(older)
+        for victim in older:
+            self._node.trace.note("operator", f"resumes {victim}")
+            self._node.loop.resume(victim.process)
+            await self._some_time(self._chance.choice([0.01, 1]))
 
     # -- the store
 
@@ -163,6 +188,30 @@ class Nemesis:
         reads = frozenset({"get", "head"})
         self._node.store.inject(Fault(Effect.HIDE, reads, "wal/", times=None, probability=0.3))
         await self._while_it_lasts()
+
+    async def _store_damages_data(self) -> None:
+        """What is read is not what was written: an error of storage, never records."""
+        self._shop.storage_errors_allowed = True
+        self._damage("data/", self._chance.choice([0.05, 0.5]))
+        await self._while_it_lasts()
+
+    async def _store_damages_metadata(self) -> None:
+        """Now and then a read of the metadata log is damaged: the process ends and says so."""
+        self._node.failures_expected.update(REASONS_OF_DAMAGE)
+        self._damage("meta/", self._chance.choice([0.01, 0.1]))
+        await self._while_it_lasts()
+
+    def _damage(self, prefix: str, probability: float) -> None:
+        for effect in (Effect.DAMAGE, Effect.CUT):
+            self._node.store.inject(
+                Fault(
+                    effect,
+                    operations=frozenset({"get"}),
+                    key_prefix=prefix,
+                    times=None,
+                    probability=probability,
+                )
+            )
 
     async def _late_writes(self) -> None:
         self._inject(Effect.APPLY_LATE, probability=0.2, wait_ms=(10, 60_000))

@@ -28,6 +28,12 @@ REASONS_OF_FIGHT = ("another controller has taken over", "has registered again")
 URI = "simulated://"
 ON_DISK, IN_STORE = "file:///simulated", "object+simulated://"
 SHARE_IN_STORE = 0.4
+FORGETFUL: dict[str, object] = {
+    "producer.id.expiration.ms": 3_000,
+    "offsets.retention.minutes": 1,
+    "offsets.retention.check.interval.ms": 1_000,
+}
+"""Producers and offsets that are forgotten while somebody still uses them."""
 
 
 class WallClock:
@@ -48,7 +54,7 @@ class WallClock:
 
 def node_config(chance: random.Random) -> NodeConfig:
     """A configuration in which much happens in little time, with budgets drawn from the seed."""
-    settings = {
+    settings: dict[str, object] = {
         "automq.upload.interval.ms": chance.choice([100, 1_000, 10_000]),
         "automq.upload.inflight.max": chance.choice([1, 2, 4]),
         "automq.object.retention.grace.ms": chance.choice([0, 5_000]),
@@ -59,7 +65,11 @@ def node_config(chance: random.Random) -> NodeConfig:
         "offsets.commit.timeout.ms": chance.choice([1_000, 5_000]),
         "auto.create.topics.enable": "false",
         "max.connections.per.ip": 1_000,
+        "group.max.size": chance.choice([1_000, 1_000, 2]),
+        "producer.id.expiration.check.interval.ms": 1_000,
     }
+    if chance.random() < 0.2:
+        settings |= FORGETFUL
     config = NodeConfig.load(overrides=[f"{name}={value}" for name, value in settings.items()])
     cache_bytes = chance.choice([48 * KIB, 256 * KIB, 4096 * KIB])
     budgets = msgspec.structs.replace(
@@ -263,12 +273,17 @@ class Node:
         raise AssertionError(f"{self.newest} is not ready after {within_s} s without faults")
 
 
+def is_forgetful(config: NodeConfig) -> bool:
+    return all(config.values[name] == value for name, value in FORGETFUL.items())
+
+
 def describe(config: NodeConfig) -> dict[str, Any]:
     """What differs between seeds, for a readable trace."""
     names = ("automq.upload.interval.ms", "automq.metadata.snapshot.entries")
     found: dict[str, Any] = {name: config.values[name] for name in names}
     found["log_cache_bytes"] = config.budgets.log_cache_bytes
     found["upload_bytes"] = config.budgets.upload_bytes
+    found["forgetful"] = is_forgetful(config)
     found["wal"] = config.values[keys.automq.WAL_CAPACITY_BYTES.name]
     found["wal_uri"] = config.wal_uri
     return found

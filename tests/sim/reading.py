@@ -21,7 +21,7 @@ from sim.workload import BYTES_MAX, Shop
 
 Check = Callable[[Conversation, ListOffsetsPartitionResponse], None]
 
-EARLIEST, LATEST = -2, -1
+EARLIEST, LATEST, MAX_TIMESTAMP = -2, -1, -3
 FETCH_VERSIONS = (5, 7, 11, 12)
 
 
@@ -36,6 +36,7 @@ class Reader:
         self.chance = shop.chance(name)
         self.client = Client(shop.node, name)
         self.position = 0
+        self.isolation_level = self.chance.choice([0, 0, 1])
         self.version = self.chance.choice(FETCH_VERSIONS)
 
     async def run(self) -> None:
@@ -81,6 +82,7 @@ class Reader:
             partition=self.at.index, fetch_offset=before, partition_max_bytes=bytes_max
         )
         request = fetch_request({self.at.topic: [wanted]}, wait_ms, BYTES_MAX)
+        request.isolation_level = self.isolation_level
 
         def check(conversation: Conversation, response: FetchResponse) -> None:
             data = response.responses[0].partitions[0]

@@ -13,15 +13,19 @@ from unittest.mock import patch
 from automq._native import DamagedObject
 from automq.config import keys
 from automq.stream.engine import MissingData
+from automq.world.probe import probed
 from sim.admin import Churner, Committer
 from sim.audit import audit
+from sim.changing import ConfigChanger
 from sim.client import Client, Lost
 from sim.loop import Deadlock, SimLoop
 from sim.members import Group, Member
 from sim.nemesis import Nemesis
 from sim.net import Net
-from sim.node import Node, config_of, describe
+from sim.node import Node, config_of, describe, is_forgetful
+from sim.onlooking import Onlooker
 from sim.reading import EARLIEST, LATEST, Reader, WideReader, list_offset
+from sim.rough import Careless, Vandal
 from sim.trace import Trace
 from sim.truth import PartitionTruth, Truth, Value
 from sim.workload import (
@@ -34,6 +38,17 @@ from sim.workload import (
 )
 
 READY_S = 60.0
+CHANGES: dict[str, dict[str, tuple[str, ...]]] = {
+    "expiring": {
+        "retention.ms": ("1000", "3000", "60000"),
+        "segment.bytes": ("1048576", "2000000"),
+    },
+    "plain": {
+        "compression.type": ("producer", "gzip", "zstd", "lz4", "snappy"),
+        "segment.ms": ("1000", "100000"),
+    },
+}
+"""What clients change of a topic."""
 PROGRESS_S = 300.0
 RECORDS_OF_LARGEST_REQUEST = 100
 STOP_S = 120.0
@@ -55,6 +70,8 @@ class Result:
     incarnations: int
     troubles: list[str]
     clients: list[str]
+    probes: list[str]
+    """The marks in rare paths that it came by."""
     last_lines: list[str]
 
     @property
@@ -76,6 +93,12 @@ class Runs(Protocol):
     async def run(self) -> None: ...
 
 
+ROUGH: dict[str, Callable[[Shop, str, PartitionTruth], Runs]] = {
+    "careless": Careless,
+    "vandal": Vandal,
+}
+
+
 class Run:
     """Everything of one seed."""
 
@@ -85,8 +108,10 @@ class Run:
         *,
         tell: Callable[[str], None] | None = None,
         without: Collection[str] = (),
+        is_hasty: bool = False,
     ) -> None:
         self.seed = seed
+        self.is_hasty = is_hasty
         self.without = without
         self.chance = random.Random(f"{seed} run")
         self.loop = SimLoop(random.Random(f"{seed} loop"))
@@ -112,15 +137,19 @@ class Run:
             seed=seed,
             record_bytes_max=min(self.chance.choice([20, 2_000, 10_000]), record_bytes_max),
             pause_s=self.chance.choice([0.03, 0.1, 0.5]),
+            is_forgetful=is_forgetful(self.node.config),
         )
         self.nemesis = Nemesis(self.node, self.net, self.shop, seed, without)
         self.committers: list[Committer] = []
         self.client_names: list[str] = []
+        self.probes: set[str] = set()
 
     def complain(self, what: str) -> None:
         self.trace.note("VIOLATION", what)
         if len(self.violations) < VIOLATIONS_MAX:
             self.violations.append(what)
+        if self.is_hasty:
+            self.loop.stop()
 
     # -- the story
 
@@ -204,15 +233,37 @@ class Run:
             clients["wide"] = WideReader(self.shop, "wide", partitions)
         if self.chance.random() < 0.5:
             clients["churn"] = Churner(self.shop, "churn")
+        return clients | self._other_clients(partitions)
+
+    def _other_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
+        clients: dict[str, Runs] = {}
+        if self.chance.random() < 0.5:
+            clients["onlooker"] = Onlooker(self.shop, "onlooker", partitions)
+        for topic, choices in CHANGES.items():
+            if self.chance.random() < 0.3:
+                name = f"changer-{topic}"
+                clients[name] = ConfigChanger(self.shop, name, topic, choices)
+        for name, kind in ROUGH.items():
+            if self.chance.random() < 0.3:
+                clients[name] = kind(self.shop, name, self.chance.choice(partitions))
         return clients
 
     def _group_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
         clients: dict[str, Runs] = {}
         for number in range(self.chance.randint(0, 2)):
-            committer = Committer(self.shop, f"group-{number}", partitions[0])
+            committer = Committer(
+                self.shop,
+                f"group-{number}",
+                partitions[0],
+                is_forgotten=self.shop.is_forgetful,
+            )
             self.committers.append(committer)
             clients[committer.group] = committer
-        group = Group("members", partitions[-1])
+        if self.chance.random() < 0.3:
+            clients["forgotten"] = Committer(
+                self.shop, "forgotten", partitions[0], is_forgotten=True
+            )
+        group = Group("members", partitions[-1], is_forgotten=self.shop.is_forgetful)
         for number in range(self.chance.choice([0, 0, 1, 3])):
             name = f"member-{number}"
             clients[name] = Member(self.shop, name, group)
@@ -351,17 +402,20 @@ def play(
     *,
     tell: Callable[[str], None] | None = None,
     without: Collection[str] = (),
+    is_hasty: bool = False,
 ) -> Result:
     """Run one seed; never raises for what the system under test does wrong.
 
     `without` names troubles and clients that stay away: the rest is another run of the same seed.
+    `is_hasty`: it ends with the first violation.
     """
     started = time.monotonic()
-    run = Run(seed, tell=tell, without=without)
+    run = Run(seed, tell=tell, without=without, is_hasty=is_hasty)
     chunk_entries = run.chance.choice([4, 16, 4096])
     merging = random.Random(f"{seed} merging")
     with (
         _listening(run) as watch,
+        probed(run.probes.add),
         patch("automq.node.metadata.CHUNK_ENTRIES", chunk_entries),
         patch("automq.node.parts.UPLOADS_MAX", merging.choice([2, 4, 32])),
         patch("automq.node.parts.FAN_IN", merging.choice([2, 4])),
@@ -376,6 +430,9 @@ def play(
                 run.complain(trouble)
         except (AssertionError, Deadlock, TimeoutError) as error:
             run.complain(f"{error!r}{_where(error)}")
+        except RuntimeError:
+            if not (is_hasty and run.violations):
+                raise
         finally:
             watch.is_deaf = True
             run.loop.bury()
@@ -391,6 +448,7 @@ def play(
         incarnations=len(run.node.incarnations),
         troubles=run.nemesis.names,
         clients=run.client_names,
+        probes=sorted(run.probes),
         last_lines=list(run.trace.last),
     )
 

@@ -64,6 +64,8 @@ class Shop:
     seed: int
     record_bytes_max: int
     pause_s: float
+    is_forgetful: bool = False
+    """The node forgets silent producers: what they send again is not known as that any more."""
     storage_errors_allowed: bool = False
     """The store says of objects that they are not there."""
     is_closing: bool = False
@@ -122,6 +124,8 @@ class Writer:
         self.chance = shop.chance(name)
         self.version = self.chance.choice(PRODUCE_VERSIONS)
         self.next_number = 0
+        self.first_of_id = 0
+        """The number of the first record of the producer id in use."""
 
     def make(self, producer_id: int = -1) -> Batch:
         count = self.chance.choice([1, 1, 2, 5])
@@ -133,7 +137,10 @@ class Writer:
         rows: list[Row] = [(now_ms, None, encode_value(value, padding), []) for value in values]
         if producer_id < 0:
             return Batch(values, bytes(build_batch(rows)))
-        records = build_batch(rows, producer_id=producer_id, producer_epoch=0, base_sequence=first)
+        sequence = first - self.first_of_id
+        records = build_batch(
+            rows, producer_id=producer_id, producer_epoch=0, base_sequence=sequence
+        )
         return Batch(values, bytes(records))
 
     async def think(self) -> None:
@@ -203,7 +210,8 @@ class IdempotentProducer:
         self.client = Client(shop.node, name, late=True)
         self.producer_id = -1
         self.pending: list[Batch] = []
-        shop.truth.idempotent.add(name)
+        names = shop.truth.lossy if shop.is_forgetful else shop.truth.idempotent
+        names.add(name)
 
     async def run(self) -> None:
         shop = self.writer.shop
@@ -225,9 +233,18 @@ class IdempotentProducer:
                     break
             if not self.pending:
                 return True
+            # With one in flight nothing is behind it: the next can come from a new producer id.
+            if len(self.pending) == 1 and writer.chance.random() < 0.02:
+                return await self._take_first() and await self._begin_anew()
             if not await self._take_first():
                 return False
             await writer.think()
+
+    async def _begin_anew(self) -> bool:
+        """As a client that was started again: another id, and sequences from 0 on."""
+        self.producer_id = await new_producer_id(self.client, self.writer.shop)
+        self.writer.first_of_id = self.writer.next_number
+        return True
 
     def _send(self, conversation: Conversation, batch: Batch) -> None:
         batch.conversation = conversation
@@ -256,7 +273,7 @@ class IdempotentProducer:
 
     def _check_error(self, batch: Batch, code: int, *, alone: bool) -> None:
         assert batch.conversation is not None
-        if code in OUT_OF_SEQUENCE and not alone:
+        if code in OUT_OF_SEQUENCE and (not alone or self.writer.shop.is_forgetful):
             return
         self.writer.shop.check_error(f"{batch.values[0]}", batch.conversation, code)
 

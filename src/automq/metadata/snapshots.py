@@ -8,8 +8,9 @@ snapshots of different histories never share one.
 import asyncio
 import logging
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 from automq.metadata.log import (
     CHECKSUM_BYTES,
@@ -110,6 +111,16 @@ async def read_snapshot(
             return None
         parts.append(part)
     return parts
+
+
+async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
+    """All of them at once. Raises what the first that failed raised, not a group."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(work) for work in works]
+    except ExceptionGroup as failures:
+        raise failures.exceptions[0] from None
+    return [task.result() for task in tasks]
 
 
 def _decode_part(
