@@ -414,10 +414,19 @@ class BlockCache:
     def has(self, object_id: int, position: int) -> bool:
         """Whether they are kept; they have not been asked for by that."""
 
-    def put(self, object_id: int, position: int, batches: Buf, *, copy: bool = False) -> None:
+    def put(
+        self,
+        object_id: int,
+        position: int,
+        batches: Buf,
+        *,
+        copy: bool = False,
+        is_ahead: bool = False,
+    ) -> None:
         """Keeps what `open_block` gave. `copy` it when it is a slice of a read of several blocks:
 
-        kept by reference it would pin the whole read, but be counted by its own length.
+        kept by reference it would pin the whole read, but be counted by its own length. `is_ahead`:
+        nobody has it yet, it waits for a reader.
         """
 
     def get_index(self, object_id: int) -> ObjectIndex | None: ...
@@ -435,6 +444,9 @@ class BlockCache:
     def misses(self) -> int: ...
     @property
     def evicted_bytes(self) -> int: ...
+    @property
+    def unread_bytes(self) -> int:
+        """Of what was put with `is_ahead`: evicted before anybody asked for it."""
 
 # -- wal
 

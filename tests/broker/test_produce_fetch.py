@@ -4,7 +4,7 @@ import asyncio
 import itertools
 from typing import Any
 
-from automq._native import Buf, build_marker, read_records
+from automq._native import build_marker
 from automq.partition import READ_COMMITTED
 from automq.protocol import errors
 from automq.protocol.messages.list_offsets_request import (
@@ -12,21 +12,12 @@ from automq.protocol.messages.list_offsets_request import (
     ListOffsetsRequest,
     ListOffsetsTopic,
 )
-from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
+from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce, values
 from support.storage import KIB, Machine
 from support.virtual_node import VirtualClient, virtual_node
 from support.virtual_time import WALL_START_MS, virtual
 
 STORAGE_ERROR = errors.KafkaStorageError.code
-
-
-def values(row: Any) -> list[bytes]:
-    data = row.records or []
-    return [
-        record.value or b""
-        for buf in ([data] if isinstance(data, (bytes, Buf)) else data)
-        for record in read_records(buf)
-    ]
 
 
 async def say(client: VirtualClient, *texts: bytes, **fields: Any) -> Any:

@@ -257,6 +257,7 @@ def test_memory_budgets_follow_a_small_limit() -> None:
 
     assert budgets.log_cache_bytes == 32 * MIB
     assert budgets.block_cache_bytes == 16 * MIB
+    assert budgets.read_bytes == 16 * MIB
     assert budgets.upload_bytes == 16 * MIB
     assert budgets.batch_bytes_max == 16 * MIB
 
@@ -266,6 +267,7 @@ def test_memory_budgets_stay_small_on_a_large_machine() -> None:
 
     assert budgets.log_cache_bytes == 256 * MIB
     assert budgets.block_cache_bytes == 128 * MIB
+    assert budgets.read_bytes == 128 * MIB
 
 
 def test_the_processes_of_a_machine_share_its_memory() -> None:

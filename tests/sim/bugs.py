@@ -12,7 +12,7 @@ from typing import Any
 from unittest.mock import patch
 
 from automq._native import Columns, DamagedObject, WalObject, WalRecord
-from automq.broker.apis import fetch
+from automq.broker import fetching
 from automq.broker.partitions import Partitions
 from automq.controller.local import LocalController
 from automq.controller.sweeping import Sweeper
@@ -222,14 +222,14 @@ def deletes_records_before_that_is_durable() -> Iterator[None]:
 
 @bug
 def says_out_of_range_for_a_missing_object() -> Iterator[None]:
-    real = fetch.fail
+    real = fetching.fail
 
     def fail(data: Any, error: errors.KafkaError) -> None:
         if isinstance(error, errors.KafkaStorageError):
             error = errors.OffsetOutOfRange("it is not there")
         real(data, error)
 
-    with patch.object(fetch, "fail", fail):
+    with patch.object(fetching, "fail", fail):
         yield
 
 

@@ -77,6 +77,7 @@ def node_config(chance: random.Random) -> NodeConfig:
         log_cache_bytes=cache_bytes,
         request_bytes=chance.choice([64 * KIB, 1024 * KIB]),
         block_cache_bytes=chance.choice([16 * KIB, 1024 * KIB]),
+        read_bytes=chance.choice([16 * KIB, 1024 * KIB]),
         upload_bytes=min(cache_bytes // 2, chance.choice([8 * KIB, 64 * KIB])),
     )
     segment_bytes = chance.choice([16 * KIB, 1024 * KIB])

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Sequence
 
+from automq.broker.fetching import CLOCK_S, PATIENCE_S
 from automq.protocol import errors
 from automq.protocol.messages.fetch_request import FetchPartition, FetchRequest, FetchTopic
 from automq.protocol.messages.fetch_response import FetchResponse
@@ -83,12 +84,21 @@ class Reader:
         )
         request = fetch_request({self.at.topic: [wanted]}, wait_ms, BYTES_MAX)
         request.isolation_level = self.isolation_level
+        began_s = asyncio.get_running_loop().time()
 
         def check(conversation: Conversation, response: FetchResponse) -> None:
             data = response.responses[0].partitions[0]
             if data.error_code not in (0, errors.OffsetOutOfRange.code):
                 self.shop.check_error(self.name, conversation, data.error_code)
-            moved = self.shop.truth.note_fetched(conversation, self.at, before, data, floor)
+            waited_s = asyncio.get_running_loop().time() - began_s
+            moved = self.shop.truth.note_fetched(
+                conversation,
+                self.at,
+                before,
+                data,
+                floor,
+                may_be_empty=waited_s > PATIENCE_S - CLOCK_S,  # the store took too long
+            )
             self.position = moved
 
         await self.client.ask(request, FetchResponse, self.version, check=check)

@@ -25,6 +25,7 @@ GROWTH_MIB_MAX = 16
 BUDGETS = (
     "automq.log.cache.bytes=67108864",
     "automq.block.cache.bytes=33554432",
+    "automq.read.memory.bytes=33554432",
     "automq.upload.bytes=16777216",
     "queued.max.request.bytes=33554432",
     "socket.request.max.bytes=33554432",
@@ -130,6 +131,7 @@ def budgets_mib(settings: tuple[str, ...]) -> float:
     return (
         budgets.log_cache_bytes
         + budgets.block_cache_bytes
+        + budgets.read_bytes
         + budgets.request_bytes
         + budgets.upload_bytes
     ) / MIB

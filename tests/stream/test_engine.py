@@ -323,7 +323,7 @@ async def test_a_store_that_hides_an_object_for_a_moment_is_asked_again() -> Non
         machine.store.inject(Fault(Effect.HIDE, key_prefix="data/", times=2))
         assert await node.read_values(stream) == [b"a"]
         machine.store.inject(Fault(Effect.HIDE, key_prefix="data/", times=1))
-        node.engine.reader._cache.drop_object(0)
+        node.engine.reader.blocks.forget(0)
         assert await node.engine.reader.find_timestamp(stream.stream_id, 5, 0) == (5, 0)
 
 

@@ -61,6 +61,18 @@ def test_what_the_reader_has_passed_makes_room() -> None:
     assert cursor.room_bytes == 3 * MIB
 
 
+def test_less_is_read_ahead_in_all_while_blocks_are_evicted_unread_and_more_again_later() -> None:
+    ahead = policy()
+    ahead.look_at_waste(8 * MIB)
+    assert sequential(ahead, 8).window_bytes == 8 * MIB, "half of what is allowed is bearable"
+    ahead.look_at_waste(17 * MIB)
+    ahead.look_at_waste(24 * MIB)
+    assert sequential(ahead, 4, stream=2).window_bytes < 4 * MIB
+    for _ in range(300):
+        sequential(ahead, 1, stream=3)
+    assert sequential(ahead, 8, stream=2).window_bytes > 4 * MIB
+
+
 async def backlog(node: StorageNode, objects: int) -> int:
     """A stream of one batch in each of `objects` objects, none in memory; its id."""
     stream = await node.new_stream()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from automq._native import Buf, build_batch
+from automq._native import Buf, build_batch, read_records
 from automq.protocol.messages.fetch_request import (
     FetchPartition,
     FetchRequest,
@@ -70,3 +70,13 @@ def only(answer: Any) -> Any:
     rows = topic.partition_responses if hasattr(topic, "partition_responses") else topic.partitions
     [row] = rows
     return row
+
+
+def values(row: Any) -> list[bytes]:
+    """Of the records in a row of a Fetch answer."""
+    data = row.records or []
+    return [
+        record.value or b""
+        for buf in ([data] if isinstance(data, (bytes, Buf)) else data)
+        for record in read_records(buf)
+    ]

@@ -29,6 +29,7 @@ from automq.node.run import close_wal
 from automq.node.takeover import Taker, take_over_own
 from automq.objectstore.retry import Retrying
 from automq.objectstore.simulated import SimulatedStore
+from automq.stream.blocks import ReadLimits
 from automq.stream.client import Verdict
 from automq.stream.engine import Stream, StreamEngine
 from automq.stream.reader import ObjectReader
@@ -55,6 +56,7 @@ class Sizes:
     inflight_max: int = 4
     cache_bytes: int = 1 * MIB
     block_cache_bytes: int = 1 * MIB
+    read_bytes: int = 16 * MIB
     wal: WalOptions = field(
         default_factory=lambda: WalOptions(
             segment_bytes=64 * KIB, capacity_bytes=4 * MIB, inflight_bytes_max=1 * MIB
@@ -231,9 +233,12 @@ async def start(machine: Machine, sizes: Sizes, tasks: asyncio.TaskGroup) -> Sto
         client=controller,
         cache=BlockCache(bytes_max=sizes.block_cache_bytes),
         cluster_id=CLUSTER,
-        read_ahead_bytes=64 * KIB,
-        read_ahead_total_bytes=sizes.block_cache_bytes // 8,
-        concurrency_max=4,
+        limits=ReadLimits(
+            memory_bytes=sizes.read_bytes,
+            inflight_max=4,
+            ahead_bytes=64 * KIB,
+            ahead_total_bytes=sizes.block_cache_bytes // 8,
+        ),
         tasks=tasks,
     )
     cache = LogCache(bytes_max=sizes.cache_bytes)

@@ -44,6 +44,8 @@ pub struct BlockCacheStats {
     pub hits: u64,
     pub misses: u64,
     pub evicted_bytes: u64,
+    /// Of what was put ahead of readers: evicted before anybody asked for it.
+    pub unread_bytes: u64,
 }
 
 #[derive(Debug)]
@@ -52,6 +54,8 @@ struct Entry {
     bytes: usize,
     frequency: u8,
     is_main: bool,
+    /// Put ahead of a reader who has not come yet.
+    is_unread: bool,
     /// Tells this entry from earlier ones of its key that are still in a queue.
     number: u64,
 }
@@ -95,6 +99,7 @@ impl BlockCache {
             return None;
         };
         entry.frequency = (entry.frequency + 1).min(FREQUENCY_MAX);
+        entry.is_unread = false;
         let value = entry.value.clone();
         state.stats.hits += 1;
         Some(value)
@@ -107,8 +112,9 @@ impl BlockCache {
 
     /// Keeps `value`; not if it alone is over the budget, or is there already.
     ///
-    /// A block's bytes are counted by their length: they should own their memory.
-    pub fn put(&self, key: Key, value: Cached) {
+    /// A block's bytes are counted by their length: they should own their memory. `is_ahead`: nobody
+    /// has it yet, it waits for a reader.
+    pub fn put(&self, key: Key, value: Cached, is_ahead: bool) {
         let mut state = self.state();
         let bytes = value.bytes();
         if bytes > state.bytes_max || state.entries.contains_key(&key) {
@@ -117,7 +123,8 @@ impl BlockCache {
         let is_main = state.ghost_keys.remove(&key);
         let number = state.next_number;
         state.next_number += 1;
-        state.entries.insert(key, Entry { value, bytes, frequency: 0, is_main, number });
+        let is_unread = is_ahead;
+        state.entries.insert(key, Entry { value, bytes, frequency: 0, is_main, is_unread, number });
         state.stats.bytes += bytes;
         if is_main {
             state.main.push_back((key, number));
@@ -194,7 +201,10 @@ impl State {
     }
 
     fn evict(&mut self, key: &Key) {
-        self.stats.evicted_bytes += self.remove(key) as u64;
+        let is_unread = self.entries.get(key).is_some_and(|entry| entry.is_unread);
+        let bytes = self.remove(key) as u64;
+        self.stats.evicted_bytes += bytes;
+        self.stats.unread_bytes += if is_unread { bytes } else { 0 };
     }
 
     fn remove(&mut self, key: &Key) -> usize {
@@ -230,7 +240,11 @@ mod tests {
     }
 
     fn put(cache: &BlockCache, object: i64, position: u64) {
-        cache.put((object, position), Cached::Block(Bytes::from(vec![position as u8; BLOCK])));
+        cache.put((object, position), block(position), false);
+    }
+
+    fn block(position: u64) -> Cached {
+        Cached::Block(Bytes::from(vec![position as u8; BLOCK]))
     }
 
     fn has(cache: &BlockCache, object: i64, position: u64) -> bool {
@@ -276,6 +290,18 @@ mod tests {
         put(&cache, 1, 0);
         (20..60).for_each(|at| put(&cache, 1, at));
         assert!(has(&cache, 1, 0));
+    }
+
+    #[test]
+    fn what_was_put_ahead_and_evicted_unread_is_counted() {
+        let cache = cache(10);
+        (0..10).for_each(|at| cache.put((1, at), block(at), true));
+        assert!((0..4).all(|at| has(&cache, 1, at)));
+        (10..30).for_each(|at| put(&cache, 1, at));
+        let unread = cache.stats().unread_bytes;
+        assert_eq!(unread, 6 * block(0).bytes() as u64);
+        (30..60).for_each(|at| put(&cache, 1, at));
+        assert_eq!(cache.stats().unread_bytes, unread, "the others were in readers' hands");
     }
 
     #[test]

@@ -40,10 +40,10 @@ impl PyBlockCache {
         self.cache.has((object_id, position))
     }
 
-    #[pyo3(signature = (object_id, position, batches, *, copy = false))]
-    fn put(&self, object_id: i64, position: u64, batches: Octets, copy: bool) {
+    #[pyo3(signature = (object_id, position, batches, *, copy = false, is_ahead = false))]
+    fn put(&self, object_id: i64, position: u64, batches: Octets, copy: bool, is_ahead: bool) {
         let bytes = if copy { Bytes::copy_from_slice(&batches.0) } else { batches.0 };
-        self.cache.put((object_id, position), Cached::Block(bytes));
+        self.cache.put((object_id, position), Cached::Block(bytes), is_ahead);
     }
 
     fn get_index(&self, object_id: i64) -> Option<PyObjectIndex> {
@@ -55,7 +55,7 @@ impl PyBlockCache {
 
     fn put_index(&self, index: &PyObjectIndex) {
         let key = (index.index.object_id(), INDEX_KEY);
-        self.cache.put(key, Cached::Index(Arc::clone(&index.index)));
+        self.cache.put(key, Cached::Index(Arc::clone(&index.index)), false);
     }
 
     fn drop_object(&self, object_id: i64) {
@@ -85,5 +85,10 @@ impl PyBlockCache {
     #[getter]
     fn evicted_bytes(&self) -> u64 {
         self.cache.stats().evicted_bytes
+    }
+
+    #[getter]
+    fn unread_bytes(&self) -> u64 {
+        self.cache.stats().unread_bytes
     }
 }

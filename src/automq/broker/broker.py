@@ -61,12 +61,13 @@ class Broker:
     background: Background
     fetch_sessions: FetchSessions
     features: Features = field(default_factory=Features)
-    fetches: Fetches = field(default_factory=Fetches)
+    fetches: Fetches = field(init=False)
     metrics: BrokerMetrics = field(default_factory=BrokerMetrics)
     auto_topics: AutoTopics = field(init=False)
 
     def __post_init__(self) -> None:
         self.partitions.on_closed = self._resign
+        self.fetches = Fetches(self.background)
         self.auto_topics = AutoTopics(
             controller=self.controller,
             config=self.config,

@@ -29,6 +29,12 @@ JOINED_BYTES_MAX = 16 * 1024
 Segments = list[bytes | Buf]
 
 
+class Held(Protocol):
+    """Memory that is held for a client until it has taken its answer."""
+
+    def release(self) -> None: ...
+
+
 class Writes:
     """Connections with something to write, written together at the end of a turn of the loop.
 
@@ -63,13 +69,22 @@ class Slot:
     `answer` is called once, at any time, in any order; the connection may be gone by then.
     """
 
-    __slots__ = ("_connection", "answered", "close_after", "frame_bytes", "head", "segments")
+    __slots__ = (
+        "_connection",
+        "answered",
+        "close_after",
+        "frame_bytes",
+        "head",
+        "held",
+        "segments",
+    )
 
     def __init__(self, connection: "Connection", head: RequestHead, frame_bytes: int) -> None:
         self._connection = connection
         self.head = head
         self.frame_bytes = frame_bytes
         self.segments: Segments | None = None
+        self.held: list[Held] | None = None
         self.answered = False
         self.close_after = False
 
@@ -140,6 +155,7 @@ class Connection(asyncio.BufferedProtocol):
         self._is_advancing = False
         self._held_back = False
         self._waits_for_memory = False
+        self._unsent: list[Held] = []
         self._ended = False
 
     # -- what the event loop calls
@@ -178,6 +194,7 @@ class Connection(asyncio.BufferedProtocol):
 
     def resume_writing(self) -> None:
         self._is_writable = True
+        self._let_go()
         self._advance()
         self._set_reading()
 
@@ -288,6 +305,8 @@ class Connection(asyncio.BufferedProtocol):
             self._memory.give_back(slot.frame_bytes)
             if slot.segments:
                 due += slot.segments
+            if slot.held is not None:
+                self._unsent += slot.held
             if slot.close_after:
                 write(transport, due)
                 self.close()
@@ -295,6 +314,14 @@ class Connection(asyncio.BufferedProtocol):
         if due:
             self.last_active_ms = self._clock.monotonic_ms()
             write(transport, due)
+        if self._unsent and self._is_writable:
+            self._let_go()
+
+    def _let_go(self) -> None:
+        """The client has taken all but little of what was held for it."""
+        unsent, self._unsent = self._unsent, []
+        for held in unsent:
+            held.release()
 
     def _set_reading(self) -> None:
         """Read from the socket exactly while there is room for what may come."""
@@ -323,6 +350,9 @@ class Connection(asyncio.BufferedProtocol):
             return
         self._ended = True
         held = sum(slot.frame_bytes for slot in self._slots) + sum(map(len, self._queued))
+        for slot in self._slots:
+            self._unsent += slot.held or ()
+        self._let_go()
         self._slots.clear()
         self._queued.clear()
         self._memory.give_back(held)

@@ -44,6 +44,7 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
 
     log_cache_bytes: int
     block_cache_bytes: int
+    read_bytes: int
     request_bytes: int
     upload_bytes: int
     compaction_bytes: int
@@ -245,21 +246,26 @@ def budgets_of(values: Mapping[str, Value], memory_bytes: int) -> Budgets:
     compaction = values[keys.automq.OBJECT_COMPACTION_MEMORY_BYTES.name]
     if compaction is None:
         compaction = max(16 * mib, min(128 * mib, memory_bytes // 16))
+    reads = values[keys.automq.READ_MEMORY_BYTES.name]
+    if reads is None:
+        reads = max(4 * mib, min(128 * mib, memory_bytes // 16))
     requests = cast(int, values[keys.kafka.QUEUED_MAX_REQUEST_BYTES.name])
     if requests <= 0:
         requests = max(4 * mib, min(256 * mib, memory_bytes // 8))
     assert isinstance(log_cache, int), log_cache
     assert isinstance(block_cache, int), block_cache
     assert isinstance(compaction, int), compaction
+    assert isinstance(reads, int), reads
     wal_bytes = cast(int, values[keys.automq.WAL_CAPACITY_BYTES.name])
     upload_bytes = cast(int, values[keys.automq.UPLOAD_BYTES.name])
     return Budgets(
         log_cache_bytes=log_cache,
         block_cache_bytes=block_cache,
+        read_bytes=reads,
         request_bytes=requests,
         upload_bytes=min(upload_bytes, log_cache // 2),
         compaction_bytes=compaction,
-        batch_bytes_max=min(log_cache // 2, wal_bytes // 4),
+        batch_bytes_max=min(log_cache // 2, wal_bytes // 4, reads),
     )
 
 
@@ -274,6 +280,7 @@ def derived_values(budgets: Budgets, uris: tuple[str, str, str]) -> dict[str, Va
         keys.automq.LOG_CACHE_BYTES.name: budgets.log_cache_bytes,
         keys.automq.BLOCK_CACHE_BYTES.name: budgets.block_cache_bytes,
         keys.automq.OBJECT_COMPACTION_MEMORY_BYTES.name: budgets.compaction_bytes,
+        keys.automq.READ_MEMORY_BYTES.name: budgets.read_bytes,
     }
 
 

@@ -165,7 +165,7 @@ def _relations(values: Mapping[str, Value]) -> Iterator[str]:
 def _sizes(
     values: Mapping[str, Value], log_cache_bytes: int, batch_bytes_max: int, memory_bytes: int
 ) -> Iterator[str]:
-    """A batch is never split: the largest allowed one must fit into the WAL and the log cache."""
+    """A batch is never split: the largest allowed one must fit into WAL, log cache, a read."""
     number = partial(_number, values)
     capacity = number("automq.wal.capacity.bytes")
     segment = number("automq.wal.segment.bytes")
@@ -178,10 +178,11 @@ def _sizes(
     if 2 * number("automq.upload.bytes") > capacity:
         wanted = f"Expected at most half of automq.wal.capacity.bytes={capacity}"
         yield str(ConfigError.of("automq.upload.bytes", number("automq.upload.bytes"), wanted))
-    caches = log_cache_bytes + number("automq.block.cache.bytes")
-    if caches > memory_bytes:
+    reads = number("automq.block.cache.bytes") + number("automq.read.memory.bytes")
+    if log_cache_bytes + reads > memory_bytes:
         wanted = (
-            f"Expected less than the memory limit of {memory_bytes} bytes, block cache included"
+            f"Expected less than the memory limit of {memory_bytes} bytes, block cache and "
+            "memory for reads included"
         )
         yield str(ConfigError.of("automq.log.cache.bytes", log_cache_bytes, wanted))
 
@@ -189,8 +190,9 @@ def _sizes(
 def batch_limit(batch_bytes_max: int) -> str:
     """What is said of a batch limit that this node could not keep."""
     return (
-        f"Value must be no more than {batch_bytes_max}, half of the log cache and a quarter of the "
-        "WAL (automq.log.cache.bytes, automq.wal.capacity.bytes)"
+        f"Value must be no more than {batch_bytes_max}, half of the log cache, a quarter of the "
+        "WAL and the memory for reads (automq.log.cache.bytes, automq.wal.capacity.bytes, "
+        "automq.read.memory.bytes)"
     )
 
 

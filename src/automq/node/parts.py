@@ -31,6 +31,7 @@ from automq.node.metadata import control_here
 from automq.node.places import Places
 from automq.node.takeover import Taker, take_over_own
 from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
+from automq.stream.blocks import ReadLimits
 from automq.stream.client import MergeLimits, Verdict
 from automq.stream.compactor import CompactionLimits, Compactor
 from automq.stream.engine import StreamEngine
@@ -44,7 +45,6 @@ from automq.world.background import Background
 log = logging.getLogger(__name__)
 
 READ_AHEAD_BYTES = 8 << 20
-COLD_READS_MAX = 16
 UPLOADS_MAX = 32
 """So many uploads of a node are merged at a time."""
 FAN_IN = 8
@@ -181,9 +181,12 @@ def make_reader(
         client=controller,
         cache=BlockCache(bytes_max=cache_bytes),
         cluster_id=cluster_id,
-        read_ahead_bytes=READ_AHEAD_BYTES,
-        read_ahead_total_bytes=cache_bytes // 8,
-        concurrency_max=COLD_READS_MAX,
+        limits=ReadLimits(
+            memory_bytes=config.budgets.read_bytes,
+            inflight_max=config.get(keys.automq.READ_INFLIGHT_MAX),
+            ahead_bytes=READ_AHEAD_BYTES,
+            ahead_total_bytes=cache_bytes // 8,
+        ),
         tasks=tasks,
     )
 

@@ -17,6 +17,7 @@ from automq.partition.rules import produce_rules, refusal
 from automq.partition.segments import Segments
 from automq.protocol import errors
 from automq.stream.engine import Stream, StreamEngine
+from automq.stream.fair_share import Taker
 from automq.stream.reader import Read
 from automq.stream.wal import WalBusy
 from automq.world import Clock
@@ -279,7 +280,20 @@ class Partition:
         """What memory holds from `offset` on; None when it has to come from objects."""
         return self.engine.read_cached(self.data, offset, end_offset, bytes_max, at_least_one)
 
+    def read_kept(
+        self, offset: int, *, end_offset: int, bytes_max: int, taker: Taker
+    ) -> Read | None:
+        """What memory holds of objects from `offset` on, to be released; None if it does not."""
+        return self.engine.read_kept(self.data, offset, end_offset, bytes_max, True, taker)
+
     async def read(
-        self, offset: int, *, end_offset: int, bytes_max: int, at_least_one: bool
+        self,
+        offset: int,
+        *,
+        end_offset: int,
+        bytes_max: int,
+        at_least_one: bool,
+        taker: Taker | None = None,
     ) -> CacheRead | Read:
-        return await self.engine.read(self.data, offset, end_offset, bytes_max, at_least_one)
+        """Batches from memory or objects; see `StreamEngine.read`."""
+        return await self.engine.read(self.data, offset, end_offset, bytes_max, at_least_one, taker)

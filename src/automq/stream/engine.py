@@ -8,7 +8,8 @@ from functools import partial
 from typing import NamedTuple
 
 from automq._native import Batch, CacheRead, LogCache, stamp
-from automq.stream.reader import ObjectReader, Read
+from automq.stream.fair_share import Taker
+from automq.stream.reader import ObjectReader, Read, Wish
 from automq.stream.wal import Wal, WalBusy, WalFailed, WalOptions
 from automq.world.probe import probe
 from automq.world.waiting import settle
@@ -257,10 +258,31 @@ class StreamEngine:
         """Whole batches from memory, or None where memory does not hold `start_offset`."""
         return self.cache.read(stream.stream_id, start_offset, end_offset, bytes_max, at_least_one)
 
+    def read_kept(
+        self,
+        stream: Stream,
+        start_offset: int,
+        end_offset: int,
+        bytes_max: int,
+        at_least_one: bool,
+        taker: Taker,
+    ) -> Read | None:
+        """Whole batches of objects that are in memory, to be released; None if they are not."""
+        wish = Wish(stream.stream_id, start_offset, end_offset, bytes_max, at_least_one)
+        return self.reader.read_kept(wish, taker)
+
     async def read(
-        self, stream: Stream, start_offset: int, end_offset: int, bytes_max: int, at_least_one: bool
+        self,
+        stream: Stream,
+        start_offset: int,
+        end_offset: int,
+        bytes_max: int,
+        at_least_one: bool,
+        taker: Taker | None = None,
     ) -> CacheRead | Read:
         """Whole batches from the one that holds `start_offset`, below `end_offset`.
+
+        A `taker` takes turns with others for what lies in objects, and releases what it is given.
 
         Memory first, then objects. What is not in memory has been committed, because only released
         data is evicted: so one of the two has it, and asking again covers an eviction in between.
@@ -269,9 +291,8 @@ class StreamEngine:
             cached = self.read_cached(stream, start_offset, end_offset, bytes_max, at_least_one)
             if cached is not None:
                 return cached
-            found = await self.reader.read(
-                stream.stream_id, start_offset, end_offset, bytes_max, at_least_one
-            )
+            wish = Wish(stream.stream_id, start_offset, end_offset, bytes_max, at_least_one)
+            found = await self.reader.read(wish, taker)
             if found is not None:
                 return found
             probe("storage: a read raced with an eviction or a deletion")

@@ -6,8 +6,12 @@ Pure: no I/O and no clock. `ObjectReader` does what is decided here.
 from collections import deque
 from dataclasses import dataclass, field
 
+from automq.stream.client import FoundRange
+
 FIRST_WINDOW_BYTES = 1 << 20
 CURSORS_MAX = 64
+REGROWTH_BYTES = 64 << 10
+"""After waste, what may be read ahead in all grows by so much with every read."""
 
 
 @dataclass(slots=True)
@@ -18,6 +22,7 @@ class Cursor:
     ahead_offset: int
     window_bytes: int = 0
     is_running: bool = False
+    _ranges: deque[FoundRange] = field(default_factory=deque)
     _asked: deque[tuple[int, int]] = field(default_factory=deque)
     _asked_bytes: int = 0
 
@@ -25,6 +30,19 @@ class Cursor:
     def room_bytes(self) -> int:
         """How many bytes more may be asked for ahead of the reader."""
         return self.window_bytes - self._asked_bytes
+
+    def found(self, found: FoundRange) -> None:
+        """Where offsets at or ahead of the reader lie; told in the order of the offsets."""
+        if found.end_offset > self.next_offset and (
+            not self._ranges or self._ranges[-1].end_offset <= found.start_offset
+        ):
+            self._ranges.append(found)
+
+    def range_at(self, offset: int) -> FoundRange | None:
+        """The object that holds `offset`, if it was found before."""
+        if self._ranges and self._ranges[0].start_offset <= offset < self._ranges[0].end_offset:
+            return self._ranges[0]
+        return None
 
     def asked(self, end_offset: int, size_bytes: int) -> None:
         """What ends at `end_offset` is asked for ahead."""
@@ -38,6 +56,8 @@ class Cursor:
         self.ahead_offset = max(self.ahead_offset, offset)
         while self._asked and self._asked[0][0] <= offset:
             self._asked_bytes -= self._asked.popleft()[1]
+        while self._ranges and self._ranges[0].end_offset <= offset:
+            self._ranges.popleft()
 
     def lost(self) -> None:
         """What was read ahead was evicted before it was read: the window is too large."""
@@ -50,16 +70,32 @@ class Cursor:
 class ReadAhead:
     """The cursors of all readers, found by where they read next.
 
-    A window is at most `total_bytes` shared evenly, looked at whenever its reader comes.
+    A window is at most an even share of what may be read ahead in all, looked at whenever its
+    reader comes. That is `total_bytes`, less while the cache evicts blocks that nobody has read: so
+    little was left of it by others that it could not keep them.
     """
 
     def __init__(self, *, window_bytes_max: int, total_bytes: int) -> None:
         self._window_bytes_max = window_bytes_max
+        self._total_bytes_max = total_bytes
         self._total_bytes = total_bytes
+        self._wasted_bytes = 0
         self._cursors: dict[tuple[int, int], Cursor] = {}
 
     def __len__(self) -> int:
         return len(self._cursors)
+
+    def look_at_waste(self, wasted_bytes: int) -> None:
+        """How much has been evicted unread so far: whenever that is half of what may be read ahead
+        in all, only half is read ahead from then on.
+        """
+        if wasted_bytes - self._wasted_bytes > self._total_bytes // 2:
+            self._total_bytes = max(FIRST_WINDOW_BYTES, self._total_bytes // 2)
+            self._wasted_bytes = wasted_bytes
+
+    def at(self, stream_id: int, offset: int) -> Cursor | None:
+        """The cursor of the reader that has read up to `offset`; it stays."""
+        return self._cursors.get((stream_id, offset))
 
     def take(self, stream_id: int, offset: int) -> Cursor | None:
         """The cursor of the reader that has read up to `offset`, if one has."""
@@ -80,6 +116,7 @@ class ReadAhead:
             # The one whose reader has been away for longest.
             del self._cursors[next(iter(self._cursors))]
         self._cursors[stream_id, next_offset] = cursor
+        self._total_bytes = min(self._total_bytes_max, self._total_bytes + REGROWTH_BYTES)
         cursor.window_bytes = min(
             cursor.window_bytes, self._window_bytes_max, self._total_bytes // len(self._cursors)
         )

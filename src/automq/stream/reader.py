@@ -2,9 +2,8 @@
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar, cast
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 
 from automq._native import (
     BlockCache,
@@ -14,21 +13,16 @@ from automq._native import (
     ObjectIndex,
     cut,
     find_timestamp,
-    open_block,
     open_digest,
 )
 from automq.objectstore import NotFound, ObjectStore, StoreError
+from automq.stream.blocks import BlockReader, ReadLimits, held, sum_bytes
 from automq.stream.client import FoundRange, StorageClient
-from automq.stream.keys import data_key
+from automq.stream.fair_share import Grant, Taker
 from automq.stream.read_ahead import Cursor, ReadAhead
 from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
-
-T = TypeVar("T")
-
-Opened: TypeAlias = dict[int, Buf | DamagedObject]
-"""Blocks of one object by position; of a damaged one, how. Nobody pays for a neighbour's damage."""
 
 LOCATE_ATTEMPTS = 3
 RANGES_AT_ONCE = 1_000
@@ -38,12 +32,30 @@ AHEAD_PIECE_BYTES = 2 << 20
 
 
 @dataclass(frozen=True, slots=True)
+class Wish:
+    """What one read is for: batches of `[start_offset, end_offset)`, no more than `bytes_max`."""
+
+    stream_id: int
+    start_offset: int
+    end_offset: int
+    bytes_max: int
+    at_least_one: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Read:
     """Whole batches of one stream, in order; the next read begins at `next_offset`."""
 
     bufs: list[Buf]
     size_bytes: int
     next_offset: int
+    memory: Grant | None = field(default=None, compare=False)
+    """What it holds of the memory for reads: who asked for it in a name of its own lets go."""
+
+    def release(self) -> None:
+        """The bytes are not needed any more; said once."""
+        if self.memory is not None:
+            self.memory.release()
 
 
 class ObjectReader:
@@ -54,7 +66,7 @@ class ObjectReader:
     it is damage (HAZARDS 9).
 
     A reader that goes on where it ended is read ahead for, across objects. Reads ahead take at most
-    half of the slots, so what is waited for never stands behind all of them.
+    half of the requests, and only memory that nobody waits for.
     """
 
     def __init__(
@@ -64,56 +76,95 @@ class ObjectReader:
         client: StorageClient,
         cache: BlockCache,
         cluster_id: bytes,
-        read_ahead_bytes: int,
-        read_ahead_total_bytes: int,
-        concurrency_max: int,
+        limits: ReadLimits,
         tasks: asyncio.TaskGroup,
     ) -> None:
-        self._store = store
         self._client = client
-        self._cache = cache
-        self._cluster_id = cluster_id
         self._ahead = ReadAhead(
-            window_bytes_max=read_ahead_bytes, total_bytes=read_ahead_total_bytes
+            window_bytes_max=limits.ahead_bytes, total_bytes=limits.ahead_total_bytes
         )
-        self._slots = asyncio.Semaphore(concurrency_max)
-        self._ahead_slots = asyncio.Semaphore(max(1, concurrency_max // 2))
-        self._tasks = tasks
-        # By object and position: an index and a block never lie at the same place.
-        self._flights: dict[tuple[int, int], asyncio.Future[Any]] = {}
-        self.read_bytes = 0
+        self.blocks = BlockReader(
+            store=store, cache=cache, cluster_id=cluster_id, limits=limits, tasks=tasks
+        )
 
     @property
     def cache(self) -> BlockCache:
-        return self._cache
+        return self.blocks.cache
 
     @property
     def is_waited_for(self) -> bool:
-        """Whether readers wait for others: every slot is taken."""
-        return self._slots.locked()
+        """Whether readers wait for each other: for memory, or for their requests' turn."""
+        return self.blocks.is_waited_for
 
     # -- batches
 
-    async def read(
-        self, stream_id: int, start_offset: int, end_offset: int, bytes_max: int, at_least_one: bool
-    ) -> Read | None:
+    async def read(self, wish: Wish, taker: Taker | None = None) -> Read | None:
         """Whole batches from `start_offset` on, out of one object; None if no extent has it.
 
-        Raises DamagedObject.
+        A `taker` takes turns with the others and releases what it is given; without one the memory
+        is the caller's own affair once this has returned. Raises DamagedObject.
         """
         missing = 0
         while True:
-            ranges = await self._client.locate(stream_id, start_offset, 1)
-            if not ranges or ranges[0].start_offset > start_offset:
+            ranges = await self._client.locate(wish.stream_id, wish.start_offset, 1)
+            if not ranges or ranges[0].start_offset > wish.start_offset:
                 return None
             found = ranges[0]
             try:
-                return await self._read_range(
-                    found, stream_id, start_offset, end_offset, bytes_max, at_least_one
-                )
+                read = await self._read_range(found, wish, taker or ("stream", wish.stream_id))
             except NotFound:
                 missing += 1
                 self._must_look_again(found, missing)
+                continue
+            if taker is None:
+                read.release()
+            return read
+
+    def read_kept(self, wish: Wish, taker: Taker) -> Read | None:
+        """The same at once, if it is in memory and a reader has come this way; else None.
+
+        Objects never change, so what was found before is still what these offsets hold.
+        """
+        cursor = self._ahead.at(wish.stream_id, wish.start_offset)
+        found = None if cursor is None else cursor.range_at(wish.start_offset)
+        index = None if found is None else self.blocks.kept_index(found.object_id)
+        if found is None or index is None:
+            return None
+        wish = replace(wish, end_offset=min(wish.end_offset, found.end_offset))
+        refs = wanted(index, wish)
+        kept = self.blocks.get_kept(refs)
+        refs = refs[: len(kept)]
+        memory = self.blocks.memory.take_now(taker, sum_bytes(refs)) if kept else None
+        if memory is None:
+            return None
+        cursor = self._ahead.take(wish.stream_id, wish.start_offset)
+        return self._finish(wish, cursor, found, assemble(wish, refs, kept, memory))
+
+    async def _read_range(self, found: FoundRange, wish: Wish, taker: Taker) -> Read:
+        index = await self.blocks.index(found, taker)
+        wish = replace(wish, end_offset=min(wish.end_offset, found.end_offset))
+        refs = wanted(index, wish)
+        cursor = self._ahead.take(wish.stream_id, wish.start_offset)
+        if cursor is not None and self._was_lost(cursor, refs):
+            cursor.lost()
+        memory = await self.blocks.memory.take(taker, sum_bytes(refs))
+        try:
+            read = assemble(wish, refs, await self.blocks.get(refs, memory), memory)
+        except BaseException:
+            memory.release()
+            raise
+        return self._finish(wish, cursor, found, read)
+
+    def _finish(self, wish: Wish, cursor: Cursor | None, found: FoundRange, read: Read) -> Read:
+        """The reader is at the end of `read` now: keep on reading ahead of it."""
+        self._ahead.look_at_waste(self.blocks.lost_bytes)
+        cursor = self._ahead.put(wish.stream_id, cursor, read.next_offset, wish.start_offset)
+        cursor.found(found)
+        if cursor.room_bytes > 0 and not cursor.is_running:
+            cursor.is_running = True
+            name = f"read ahead of stream {wish.stream_id}"
+            self.blocks.start(name, self._run_ahead(wish.stream_id, cursor))
+        return read
 
     def _must_look_again(self, found: FoundRange, missing: int) -> None:
         """An object is missing: compaction may have replaced it, and only the extents can tell.
@@ -121,96 +172,11 @@ class ObjectReader:
         Raises DamagedObject when they have named a missing one `LOCATE_ATTEMPTS` times.
         """
         probe("storage: an object is missing")
-        self._cache.drop_object(found.object_id)
+        self.blocks.forget(found.object_id)
         if missing >= LOCATE_ATTEMPTS:
             raise DamagedObject(
-                f"object {found.object_id} is named, and missing in {self._store.name}", 0
+                f"object {found.object_id} is named, and missing in {self.blocks.store_name}", 0
             )
-
-    async def _read_range(
-        self,
-        found: FoundRange,
-        stream_id: int,
-        start_offset: int,
-        end_offset: int,
-        bytes_max: int,
-        at_least_one: bool,
-    ) -> Read:
-        index = await self.index(found)
-        end_offset = min(end_offset, found.end_offset)
-        refs = wanted(index, stream_id, start_offset, end_offset, bytes_max)
-        cursor = self._ahead.take(stream_id, start_offset)
-        if cursor is not None and self._was_lost(cursor, refs):
-            cursor.lost()
-        pieces: list[Buf] = []
-        size_bytes, next_offset = 0, start_offset
-        for ref, data in zip(refs, await self._blocks(refs), strict=True):
-            first = at_least_one and size_bytes == 0
-            part = cut(data, next_offset, end_offset, max(bytes_max - size_bytes, 0), first)
-            pieces += part.bufs
-            size_bytes += part.size_bytes
-            next_offset = part.next_offset
-            if cut(data, next_offset, ref.end, 0, True).size_bytes > 0:
-                break
-            # Nothing of this block is left; log compaction may have taken its last offsets.
-            next_offset = ref.end
-        cursor = self._ahead.put(stream_id, cursor, next_offset, start_offset)
-        self._go_ahead(stream_id, cursor)
-        return Read(pieces, size_bytes, next_offset)
-
-    async def _blocks(self, refs: Sequence[BlockRef]) -> list[Buf]:
-        """The contents of `refs`, all of one object; those that nobody reads yet by one read."""
-        blocks: Opened = {}
-        missing: list[BlockRef] = []
-        flights: dict[int, asyncio.Future[Opened]] = {}
-        for ref in refs:
-            kept = self._cache.get(ref.object_id, ref.position)
-            flight = self._flights.get((ref.object_id, ref.position))
-            if kept is not None:
-                blocks[ref.position] = kept
-            elif flight is not None:
-                probe("storage: readers share the read of a block")
-                flights[id(flight)] = flight
-            else:
-                missing.append(ref)
-        if missing:
-            flight = self._begin_blocks(missing, self._get_blocks)
-            flights[id(flight)] = flight
-        for flight in flights.values():
-            # A reader that leaves does not take the shared read along.
-            blocks |= await asyncio.shield(flight)
-        opened: list[Buf] = []
-        for ref in refs:
-            block = blocks[ref.position]
-            if isinstance(block, DamagedObject):
-                raise block
-            opened.append(block)
-        return opened
-
-    def _begin_blocks(
-        self, refs: Sequence[BlockRef], get: Callable[[Sequence[BlockRef]], Awaitable[Opened]]
-    ) -> "asyncio.Future[Opened]":
-        """Start to read blocks of one object."""
-        return self._begin([(ref.object_id, ref.position) for ref in refs], lambda: get(refs))
-
-    async def _get_ahead(self, refs: Sequence[BlockRef]) -> Opened:
-        async with self._ahead_slots:
-            return await self._get_blocks(refs)
-
-    async def _get_blocks(self, refs: Sequence[BlockRef]) -> Opened:
-        """Read blocks of one object at once; check and keep each."""
-        object_id = refs[0].object_id
-        spans = [(ref.position, ref.position + ref.size_bytes) for ref in refs]
-        blocks: Opened = {}
-        for ref, data in zip(refs, await self._get_ranges(object_id, spans), strict=True):
-            try:
-                block = open_block(data, ref)
-            except DamagedObject as damage:
-                blocks[ref.position] = damage
-                continue
-            self._cache.put(object_id, ref.position, block)
-            blocks[ref.position] = block
-        return blocks
 
     # -- ahead of readers
 
@@ -219,45 +185,38 @@ class ObjectReader:
         return any(
             ref.start >= cursor.next_offset
             and ref.end <= cursor.ahead_offset
-            and not self._is_near(ref)
+            and not self.blocks.is_near(ref)
             for ref in refs
         )
-
-    def _go_ahead(self, stream_id: int, cursor: Cursor) -> None:
-        if cursor.room_bytes > 0 and not cursor.is_running:
-            cursor.is_running = True
-            self._start(f"read ahead of stream {stream_id}", self._run_ahead(stream_id, cursor))
 
     async def _run_ahead(self, stream_id: int, cursor: Cursor) -> None:
         """Ask for the blocks in front of a reader, until its window is full or nothing is left.
 
         What goes wrong is not reported here: the reader meets it itself when it comes there.
         """
+        taker = ("ahead", stream_id)
         try:
             while cursor.room_bytes > 0:
                 offset = cursor.ahead_offset
                 ranges = await self._client.locate(stream_id, offset, 1)
                 if not ranges or ranges[0].start_offset > offset:
                     return
-                index = await self.index(ranges[0])
+                found = ranges[0]
+                index = await self.blocks.index(found, taker)
                 piece_bytes = min(cursor.room_bytes, AHEAD_PIECE_BYTES)
-                end_offset = ranges[0].end_offset
-                refs = wanted(index, stream_id, offset, end_offset, piece_bytes)
+                refs = wanted(index, Wish(stream_id, offset, found.end_offset, piece_bytes, True))
                 if cursor.ahead_offset != offset:
                     continue
-                cursor.asked(refs[-1].end if refs else end_offset, sum_bytes(refs))
-                missing = [ref for ref in refs if not self._is_near(ref)]
-                if missing:
-                    self._begin_blocks(missing, self._get_ahead)
+                missing = [ref for ref in refs if not self.blocks.is_near(ref)]
+                if missing and not self.blocks.begin_ahead(missing, taker):
+                    # Whoever waits for memory comes first; the next read goes on from here.
+                    return
+                cursor.found(found)
+                cursor.asked(refs[-1].end if refs else found.end_offset, sum_bytes(refs))
         except (StoreError, DamagedObject) as error:
             log.debug("reading ahead of stream %d ended: %s", stream_id, error)
         finally:
             cursor.is_running = False
-
-    def _is_near(self, ref: BlockRef) -> bool:
-        """Whether a block is in memory or on its way there."""
-        key = (ref.object_id, ref.position)
-        return key in self._flights or self._cache.has(*key)
 
     # -- timestamps
 
@@ -284,14 +243,16 @@ class ObjectReader:
         self, found: FoundRange, stream_id: int, timestamp: int, start_offset: int
     ) -> tuple[int, int] | None:
         """The same within one range."""
-        index = await self.index(found)
+        taker = ("search", stream_id)
+        index = await self.blocks.index(found, taker)
         offset = max(start_offset, found.start_offset)
         while True:
             ref = index.find_timestamp(stream_id, timestamp, start_offset=offset)
             if ref is None or ref.start >= found.end_offset:
                 return None
-            [block] = await self._blocks([ref])
-            record = find_timestamp(block, timestamp, start_offset=start_offset)
+            async with held(self.blocks.memory, taker, ref.size_bytes) as memory:
+                [block] = await self.blocks.get([ref], memory)
+                record = find_timestamp(block, timestamp, start_offset=start_offset)
             if record is not None:
                 return record[1], record[0]
             offset = ref.end
@@ -313,93 +274,42 @@ class ObjectReader:
 
     async def digest(self, found: FoundRange, stream_id: int) -> Buf | None:
         """What a range does to the producer state of its stream (HAZARDS 13); None for nothing."""
-        index = await self.index(found)
+        taker = ("digest", stream_id)
+        index = await self.blocks.index(found, taker)
         ref = index.digest_ref(stream_id)
         if ref is None:
             return None
-        data = await self._get_range(found.object_id, ref.position, ref.position + ref.size_bytes)
+        span = (ref.position, ref.position + ref.size_bytes)
+        async with held(self.blocks.memory, taker, ref.size_bytes):
+            [data] = await self.blocks.get_ranges(found.object_id, [span], taker)
         return open_digest(data, ref)
 
-    async def index(self, found: FoundRange) -> ObjectIndex:
-        """The index of an object, from the cache or the store."""
-        kept = self._cache.get_index(found.object_id)
-        if kept is not None:
-            return kept
-        key = (found.object_id, found.index_position)
-        flight = self._flights.get(key) or self._begin([key], lambda: self._get_index(found))
-        return cast("ObjectIndex", await asyncio.shield(flight))
 
-    async def _get_index(self, found: FoundRange) -> ObjectIndex:
-        start = found.index_position
-        data = await self._get_range(found.object_id, start, start + found.index_bytes)
-        index = ObjectIndex(
-            data, position=start, object_id=found.object_id, cluster_id=self._cluster_id
-        )
-        self._cache.put_index(index)
-        return index
-
-    # -- the store
-
-    async def _get_range(self, object_id: int, start: int, end: int) -> Buf:
-        return (await self._get_ranges(object_id, [(start, end)]))[0]
-
-    async def _get_ranges(self, object_id: int, spans: Sequence[tuple[int, int]]) -> list[Buf]:
-        async with self._slots:
-            data = await self._store.get_ranges(data_key(self._cluster_id, object_id), spans)
-        self.read_bytes += sum(map(len, data))
-        return data
-
-    def _begin(
-        self, keys: Sequence[tuple[int, int]], get: Callable[[], Awaitable[T]]
-    ) -> "asyncio.Future[T]":
-        """Start to read places of one object; whoever wants one of them meanwhile joins.
-
-        Who waits does so behind a shield: a reader that leaves harms no other.
-        """
-        flight: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._flights.update(dict.fromkeys(keys, flight))
-
-        def forget(_: "asyncio.Future[T]") -> None:
-            for key in keys:
-                del self._flights[key]
-
-        flight.add_done_callback(forget)
-        self._start(f"read object {keys[0][0]}", fly(flight, get))
-        return flight
-
-    def _start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        try:
-            self._tasks.create_task(work, name=name)
-        except RuntimeError:
-            # The node is ending: nobody reads any more, and who waits is cancelled with it.
-            work.close()
+def assemble(wish: Wish, refs: Sequence[BlockRef], blocks: Sequence[Buf], memory: Grant) -> Read:
+    """Cut what was wished for out of the blocks at `refs`."""
+    pieces: list[Buf] = []
+    size_bytes, next_offset = 0, wish.start_offset
+    for ref, data in zip(refs, blocks, strict=True):
+        first = wish.at_least_one and size_bytes == 0
+        room = max(wish.bytes_max - size_bytes, 0)
+        part = cut(data, next_offset, wish.end_offset, room, first)
+        pieces += part.bufs
+        size_bytes += part.size_bytes
+        next_offset = part.next_offset
+        if cut(data, next_offset, ref.end, 0, True).size_bytes > 0:
+            break
+        # Nothing of this block is left; log compaction may have taken its last offsets.
+        next_offset = ref.end
+    return Read(pieces, size_bytes, next_offset, memory)
 
 
-async def fly(flight: "asyncio.Future[Any]", get: Callable[[], Awaitable[object]]) -> None:
-    """Read for all who wait; what goes wrong is theirs to hear, and ends no other task."""
-    try:
-        flight.set_result(await get())
-    except Exception as error:
-        flight.set_exception(error)
-        flight.exception()
-    except BaseException:
-        flight.cancel()
-        raise
-
-
-def wanted(
-    index: ObjectIndex, stream_id: int, start_offset: int, end_offset: int, bytes_max: int
-) -> list[BlockRef]:
-    """The blocks to read for `bytes_max` bytes from `start_offset` on, at least one if there is."""
+def wanted(index: ObjectIndex, wish: Wish) -> list[BlockRef]:
+    """The blocks to read for a wish, at least one if there is one."""
     refs: list[BlockRef] = []
     total_bytes = 0
-    for ref in index.find(stream_id, start_offset, limit=BLOCKS_AT_ONCE):
-        if ref.start >= end_offset or (refs and total_bytes + ref.size_bytes > bytes_max):
+    for ref in index.find(wish.stream_id, wish.start_offset, limit=BLOCKS_AT_ONCE):
+        if ref.start >= wish.end_offset or (refs and total_bytes + ref.size_bytes > wish.bytes_max):
             break
         refs.append(ref)
         total_bytes += ref.size_bytes
     return refs
-
-
-def sum_bytes(refs: Sequence[BlockRef]) -> int:
-    return sum(ref.size_bytes for ref in refs)

@@ -18,8 +18,8 @@ class Background:
         self._tasks = tasks
         self.failures = 0
 
-    def spawn(self, name: str, work: Coroutine[Any, Any, object]) -> None:
-        """Run `work` until it ends or the group does."""
+    def spawn(self, name: str, work: Coroutine[Any, Any, object]) -> "asyncio.Task[None] | None":
+        """Run `work` until it ends or the group does; None if the group is ending already."""
         running = self._run(name, work)
         try:
             task = self._tasks.create_task(running, name=name)
@@ -27,9 +27,10 @@ class Background:
             # The group is ending, and the node with it: what comes now is not begun.
             running.close()
             work.close()
-        else:
-            # What was cancelled before it began would be missed as never awaited.
-            task.add_done_callback(lambda _: work.close())
+            return None
+        # What was cancelled before it began would be missed as never awaited.
+        task.add_done_callback(lambda _: work.close())
+        return task
 
     async def _run(self, name: str, work: Coroutine[Any, Any, object]) -> None:
         try:

@@ -193,6 +193,17 @@ OBJECT_COMPACTION_MEMORY_BYTES = budget(
     "the memory limit, at least 16 MiB and at most 128 MiB.",
     at_least=16 * MIB,
 )
+READ_MEMORY_BYTES = budget(
+    "automq.read.memory.bytes",
+    "Memory for data of objects that is on its way to readers: asked for, or not yet sent. Readers "
+    "take turns. Default: a sixteenth of the memory limit, at most 128 MiB.",
+    at_least=2 * MIB,
+)
+READ_INFLIGHT_MAX = number(
+    "automq.read.inflight.max",
+    "How many requests for data of objects are with the store at a time; uploads have their own.",
+    default=16,
+)
 
 # -- objects
 
