@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOCATE_ATTEMPTS = 3
 RANGES_AT_ONCE = 1_000
-BLOCKS_AT_ONCE = 64
+BLOCKS_AT_ONCE = 16
 AHEAD_PIECE_BYTES = 2 << 20
 """One read ahead of a reader; several are on their way at a time."""
 
@@ -160,7 +160,9 @@ class ObjectReader:
         self._ahead.look_at_waste(self.blocks.lost_bytes)
         cursor = self._ahead.put(wish.stream_id, cursor, read.next_offset, wish.start_offset)
         cursor.found(found)
-        if cursor.room_bytes > 0 and not cursor.is_running:
+        if cursor.room_bytes >= min(cursor.window_bytes, AHEAD_PIECE_BYTES) > 0 and (
+            not cursor.is_running
+        ):
             cursor.is_running = True
             name = f"read ahead of stream {wish.stream_id}"
             self.blocks.start(name, self._run_ahead(wish.stream_id, cursor))
@@ -196,7 +198,8 @@ class ObjectReader:
         """
         taker = ("ahead", stream_id)
         try:
-            while cursor.room_bytes > 0:
+            # In whole pieces: a request for each block that a reader has passed costs too much.
+            while cursor.room_bytes >= min(cursor.window_bytes, AHEAD_PIECE_BYTES) > 0:
                 offset = cursor.ahead_offset
                 ranges = await self._client.locate(stream_id, offset, 1)
                 if not ranges or ranges[0].start_offset > offset:
@@ -304,11 +307,14 @@ def assemble(wish: Wish, refs: Sequence[BlockRef], blocks: Sequence[Buf], memory
 
 
 def wanted(index: ObjectIndex, wish: Wish) -> list[BlockRef]:
-    """The blocks to read for a wish, at least one if there is one."""
+    """The blocks to read for a wish, at least one if there is one.
+
+    The last one may be wanted in part: the next read finds the rest of it in memory.
+    """
     refs: list[BlockRef] = []
     total_bytes = 0
     for ref in index.find(wish.stream_id, wish.start_offset, limit=BLOCKS_AT_ONCE):
-        if ref.start >= wish.end_offset or (refs and total_bytes + ref.size_bytes > wish.bytes_max):
+        if ref.start >= wish.end_offset or (refs and total_bytes >= wish.bytes_max):
             break
         refs.append(ref)
         total_bytes += ref.size_bytes
