@@ -6,6 +6,7 @@ replay: `run_seed(SEED)`.
 
 import asyncio
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import pytest
@@ -18,7 +19,7 @@ from automq.metadata.memory_register import Faults, MemoryRegister, Wire
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.records.configs import ConfigResource, ConfigSet
-from automq.metadata.register import Patience, SteadyRegister
+from automq.metadata.register import Patience, Register, SteadyRegister
 from automq.metadata.state import MetadataState, Policy, Stopped, StoredEntry
 from automq.metadata.writer import Deposed
 from automq.world import SystemClock, World
@@ -41,15 +42,17 @@ class TruthfulRegister(MemoryRegister):
             self.first.setdefault(key, data)
         return won
 
-    def truth(self, positions: set[int]) -> dict[int, bytes]:
-        """What the entries up to each of these positions add up to."""
-        reader = MetadataReader(SteadyRegister(self, World(SystemClock(), random.Random(0))))
-        found = {-1: contents(reader.image)}
-        for number in range(max(positions) + 1):
-            reader.accept(decode_entry(self.first[entry_key(number, CHUNK)], number))
-            if number in positions:
-                found[number] = contents(reader.image)
-        return found
+
+def truth(first: Mapping[str, bytes], positions: set[int]) -> dict[int, bytes]:
+    """What the entries that were created first add up to, up to each of these positions."""
+    unused = SteadyRegister(MemoryRegister(), World(SystemClock(), random.Random(0)))
+    reader = MetadataReader(unused)
+    found = {-1: contents(reader.image)}
+    for number in range(max(positions) + 1):
+        reader.accept(decode_entry(first[entry_key(number, CHUNK)], number))
+        if number in positions:
+            found[number] = contents(reader.image)
+    return found
 
 
 def contents(image: Image) -> bytes:
@@ -135,37 +138,54 @@ class Story:
             for _ in range(turns):
                 await asyncio.sleep(0.002)
                 draw = self.chance.random()
-                if draw < 0.05:
-                    self.store.land(self.chance)
-                elif draw < 0.08:
-                    wire = self.chance.choice(self.wires)
-                    wire.faults = replace(wire.faults, pause=self.chance.choice(SPEEDS))
+                if draw < 0.08:
+                    self.disturb(draw / 0.08)
                 elif draw < 0.085:
                     node = self.chance.randrange(3)
                     controllers[node].cancel()
                     controllers[node] = group.create_task(self.controller(node))
             raise _Over
 
+    def disturb(self, draw: float) -> None:
+        """Trouble of the register's own kind; `draw` says which."""
+        if draw < 0.625:
+            self.store.land(self.chance)
+        else:
+            wire = self.chance.choice(self.wires)
+            wire.faults = replace(wire.faults, pause=self.chance.choice(SPEEDS))
+
+    def heal(self) -> Register:
+        """What was under way has arrived; a register without faults."""
+        while self.store.under_way:
+            self.store.land(self.chance)
+        return self.store
+
+    @property
+    def first(self) -> Mapping[str, bytes]:
+        """What was created first under each key: the truth."""
+        return self.store.first
+
     async def run(self, turns: int) -> None:
         try:
             await self.trouble(turns)
         except* _Over:
             pass
-        while self.store.under_way:
-            self.store.land(self.chance)
-        reader = MetadataReader(SteadyRegister(self.store, self.world()))
+        await self.finish()
+
+    async def finish(self) -> None:
+        reader = MetadataReader(SteadyRegister(self.heal(), self.world()))
         await reader.load()
         self.judge(reader)
 
     def judge(self, final: MetadataReader) -> None:
-        truth = self.store.truth({final.position, *(position for position, _ in self.views)})
-        assert contents(final.image) == truth[final.position]
+        history = truth(self.first, {final.position, *(position for position, _ in self.views)})
+        assert contents(final.image) == history[final.position]
         stored = {name for _, name in final.image.cluster.configs}
         lost = [name for name in self.acknowledged if name not in stored]
         assert not lost, "acknowledged and lost"
         for position, view in self.views:
             assert position <= final.position, "a reader saw more than there is"
-            assert view == truth[position], "a reader saw another history"
+            assert view == history[position], "a reader saw another history"
 
 
 class _Over(Exception):

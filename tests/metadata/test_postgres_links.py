@@ -1,0 +1,129 @@
+"""Which session's answer counts: never that of a server that was replaced."""
+
+import asyncio
+import random
+from collections.abc import AsyncIterator
+
+import pytest
+
+from automq.metadata.postgres.links import IDLE_MS, LINKS_MAX, Links, Server, Session
+from automq.metadata.postgres.register import PostgresRegister
+from automq.metadata.postgres.simulated import SimulatedPostgres, SimulatedSession
+from automq.metadata.register import Unfit, Unsettled
+from automq.world import World
+
+TIMEOUT_MS = 200
+
+
+@pytest.fixture
+async def postgres() -> AsyncIterator[SimulatedPostgres]:
+    async with asyncio.TaskGroup() as servers:
+        postgres = SimulatedPostgres(
+            random.Random(3),
+            lambda work, name: servers.create_task(work, name=name),
+            latency_ms=0.0,
+        )
+        yield postgres
+        postgres.bury_replaced()
+        postgres.crash()
+
+
+def links(world: World, *sessions: Session) -> Links:
+    """Links that are given these sessions, one after the other."""
+    given = iter(sessions)
+
+    async def connect() -> Session:
+        return next(given)
+
+    return Links(connect, world.clock, TIMEOUT_MS)
+
+
+async def fail_over(postgres: SimulatedPostgres) -> tuple[SimulatedSession, SimulatedSession]:
+    """A session to the server that was replaced and still answers, and one to the new one."""
+    old = SimulatedSession(postgres, postgres.newest)
+    postgres.fail_over(old_answers=True)
+    return old, SimulatedSession(postgres, postgres.newest)
+
+
+async def test_a_read_that_began_at_a_replaced_server_is_no_answer(
+    postgres: SimulatedPostgres, world: World
+) -> None:
+    old, new = await fail_over(postgres)
+    both = links(world, old, new)
+    asked = asyncio.Event()
+    go_on = asyncio.Event()
+
+    async def slowly(session: Session) -> bytes | None:
+        asked.set()
+        await go_on.wait()
+        return await session.select("meta/0/closed")
+
+    reading = asyncio.ensure_future(both.ask(slowly))
+    await asked.wait()
+    assert await both.ask(lambda it: it.insert("meta/0/closed", b"yes"))
+    go_on.set()
+
+    with pytest.raises(Unsettled, match="another server has taken over"):
+        await reading
+    assert await both.ask(lambda it: it.select("meta/0/closed")) == b"yes"
+
+
+async def test_sessions_to_a_replaced_server_are_dropped_and_not_taken_again(
+    postgres: SimulatedPostgres, world: World
+) -> None:
+    old, new = await fail_over(postgres)
+    another = SimulatedSession(postgres, postgres.replaced[0])
+    some = links(world, old, new, another)
+    assert await some.ask(lambda it: it.select("a")) is None
+    both = [some.ask(lambda it: it.select("a")) for _ in range(2)]
+    first, second = await asyncio.gather(*both, return_exceptions=True)
+    assert isinstance(first, Unsettled)
+    assert second is None
+    assert not old.is_open
+
+    new.abort()
+    with pytest.raises(Unsettled, match="timeline 1, and 2 was met before: it was replaced"):
+        await some.ask(lambda it: it.select("a"))
+    assert not another.is_open
+
+
+async def test_a_replaced_server_settles_no_create(
+    postgres: SimulatedPostgres, world: World
+) -> None:
+    old, _ = await fail_over(postgres)
+    lonely = links(world, old)
+
+    with pytest.raises(Unsettled):
+        await lonely.ask(lambda it: it.insert("a", b"one"))
+
+
+async def test_another_database_cluster_is_unfit(postgres: SimulatedPostgres, world: World) -> None:
+    one, other = (SimulatedSession(postgres, postgres.newest) for _ in range(2))
+    other.server = Server("another", 1)
+    both = links(world, one, other)
+    await both.ask(lambda it: it.select("a"))
+    one.abort()
+
+    with pytest.raises(Unfit, match="the database cluster another, and the one before was simul"):
+        await both.ask(lambda it: it.select("a"))
+
+
+async def test_sessions_are_few_and_those_that_idle_are_closed(
+    postgres: SimulatedPostgres, world: World
+) -> None:
+    opened: list[Session] = []
+
+    async def connect() -> Session:
+        opened.append(await postgres.connect())
+        return opened[-1]
+
+    some = Links(connect, world.clock, TIMEOUT_MS)
+    register = PostgresRegister(some)
+    await asyncio.gather(*(register.read(f"k{number}") for number in range(20)))
+    assert len(opened) == LINKS_MAX
+
+    world.clock.ms += IDLE_MS + 1  # type: ignore[attr-defined]
+    await register.read("a")
+    assert sum(session.is_open for session in opened) == 1
+    await register.close()
+    assert not any(session.is_open for session in opened)
