@@ -23,6 +23,7 @@ from support.server import free_port
 
 USER = "automq"
 STANDBY = "pg_receivewal"
+REPLICA = "replica"
 START_TIMEOUT_S = 30.0
 POLL_S = 0.02
 PASSWORD = "not a secret"
@@ -126,6 +127,20 @@ class Postgres:
         finally:
             receiver.kill()
             receiver.wait()
+
+    @contextmanager
+    def replica(self) -> Iterator["Postgres"]:
+        """A standby that follows; from then on commits wait for it."""
+        with place() as directory:
+            other = Postgres(directory, self._programs)
+            primary = f"host=127.0.0.1 port={self.port} user={USER} application_name={REPLICA}"
+            self.run("pg_basebackup", "-D", str(other.data), "-R", "-d", primary, "-c", "fast")
+            try:
+                other.start("synchronous_standby_names=" + STANDBY)
+                self._set({"synchronous_standby_names": REPLICA})
+                yield other
+            finally:
+                other.kill()
 
     def commits_that_wait(self) -> int:
         """How many sessions wait for the synchronous standby."""

@@ -3,7 +3,9 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -72,16 +74,18 @@ class Connector:
     async def _open(self, host: str, port: int) -> Session:
         where = self._location
         dsn = f"postgresql://{quote(where.user, safe='')}@{host_text(host, port)}/"
-        connecting = self._asyncpg.connect(
-            f"{dsn}{quote(where.database, safe='')}?{urlencode(where.tls)}".rstrip("?"),
-            password=self._password,
-            passfile=where.passfile,
-            timeout=where.timeout_ms / 1000,
-            # Poolers that share sessions know no prepared statements; nothing here makes any.
-            statement_cache_size=0,
-            server_settings={"application_name": "automq"},
-        )
-        session = AsyncpgSession(await answered(connecting), self._statements)
+        with our_words():
+            # Not by `answered`: whoever stops waiting here leaves no connection behind.
+            connection = await self._asyncpg.connect(
+                f"{dsn}{quote(where.database, safe='')}?{urlencode(where.tls)}".rstrip("?"),
+                password=self._password,
+                passfile=where.passfile,
+                timeout=where.timeout_ms / 1000,
+                # Poolers that share sessions know no prepared statements; nothing here makes any.
+                statement_cache_size=0,
+                server_settings={"application_name": "automq"},
+            )
+        session = AsyncpgSession(connection, self._statements)
         try:
             await self._check(session)
         except BaseException:
@@ -225,14 +229,38 @@ class NoTable(Unsettled):
 
 
 async def answered(asking: Awaitable[T]) -> T:
-    """What asyncpg answers; what it raises, in our words.
+    """What the server answers to a statement. Raises Unsettled, Unfit.
 
     It goes on when its caller is cancelled: asyncpg would cancel the statement at the server, which
     ends the wait of a commit for its standby and makes seen what no standby has. The connection is
     dropped instead, by the caller.
     """
+    outcome = await asyncio.shield(_outcome(asking))
+    if isinstance(outcome, _Failed):
+        with our_words():
+            raise outcome.why
+    return outcome
+
+
+@dataclass(frozen=True, slots=True)
+class _Failed:
+    """What a statement raised; a value, because perhaps nobody waits for it any more."""
+
+    why: Exception
+
+
+async def _outcome(asking: Awaitable[T]) -> T | _Failed:
     try:
-        return await asyncio.shield(asking)
+        return await asking
+    except Exception as why:
+        return _Failed(why)
+
+
+@contextmanager
+def our_words() -> Iterator[None]:
+    """What is raised by asyncpg, raised as Unsettled or Unfit."""
+    try:
+        yield
     except ssl.SSLError as why:
         raise Unfit(f"TLS: {why}") from why
     except OSError as why:

@@ -1,0 +1,58 @@
+"""A TCP proxy in front of a server that cuts connections where a test wants."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+READ_BYTES = 65_536
+
+
+class TcpProxy:
+    """Set `swallow`: the next answer is dropped, and its connection with it. What the client sent
+    before has arrived, and takes effect."""
+
+    def __init__(self, port: int) -> None:
+        self.port = 0
+        self.swallow = False
+        self.swallowed = 0
+        self._upstream = port
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """One connection, until either side ends it."""
+        with suppress(OSError):
+            source, target = await asyncio.open_connection("127.0.0.1", self._upstream)
+            try:
+                async with asyncio.TaskGroup() as group:
+                    group.create_task(self._pump(reader, target, is_answer=False))
+                    group.create_task(self._pump(source, writer, is_answer=True))
+            except* (OSError, Cut):
+                pass
+            finally:
+                target.transport.abort()
+        writer.transport.abort()
+
+    async def _pump(
+        self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool
+    ) -> None:
+        while data := await source.read(READ_BYTES):
+            if is_answer and self.swallow:
+                self.swallow = False
+                self.swallowed += 1
+                raise Cut
+            target.write(data)
+            await target.drain()
+        raise Cut
+
+
+class Cut(Exception):
+    """The connection ends."""
+
+
+@asynccontextmanager
+async def tcp_proxy(port: int) -> AsyncIterator[TcpProxy]:
+    """A proxy in front of a server of this machine."""
+    proxy = TcpProxy(port)
+    server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+    proxy.port = server.sockets[0].getsockname()[1]
+    async with server:
+        yield proxy
