@@ -23,8 +23,8 @@ from support.tcp_proxy import tcp_proxy
 from support.transaction_pooler import transaction_pooler
 
 SOON = Patience(first_ms=5, longest_ms=50)
-POLICY = Policy(lazy_ms=3, probe_ms=40, snapshot_entries=5)
-CHUNK = 4
+POLICY = Policy(lazy_ms=3, probe_ms=40, snapshot_entries=20)
+CHUNK = 8
 
 
 @pytest.fixture
@@ -88,18 +88,18 @@ async def test_a_standby_that_takes_over_has_all_that_was_won(real: World) -> No
         uri = f"postgresql://{USER}@{hosts}/postgres?timeout_ms=2000"
         register = open_register(parse_uri(uri), None, real.clock)
         steady = SteadyRegister(register, real, SOON)
-        before = [await steady.create(f"k{number}", b"%d" % number) for number in range(50)]
+        before = [await steady.create(f"k{number}", b"%d" % number) for number in range(20)]
         await asyncio.to_thread(first.kill)
         second.sql("SELECT pg_promote()")
         # It has no standby yet, and one is required.
         with second.standby():
-            after = [await steady.create(f"k{number}", b"other") for number in range(60)]
-            found = [await steady.read(f"k{number}") for number in range(50)]
+            after = [await steady.create(f"k{number}", b"other") for number in range(25)]
+            found = [await steady.read(f"k{number}") for number in range(20)]
             await register.close()
 
-    assert before == [True] * 50
-    assert after == [False] * 50 + [True] * 10
-    assert found == [b"%d" % number for number in range(50)]
+    assert before == [True] * 20
+    assert after == [False] * 20 + [True] * 5
+    assert found == [b"%d" % number for number in range(20)]
 
 
 async def test_a_standby_is_refused(real: World) -> None:
@@ -185,7 +185,7 @@ async def test_controllers_that_fight_lose_nothing_that_was_acknowledged(
             asyncio.ensure_future(fight.controller(register, node_id))
             for node_id, register in enumerate((one, other))
         ]
-        while len(fight.acknowledged) < 150 or len(fight.epochs) < 4:
+        while len(fight.acknowledged) < 60 or len(fight.epochs) < 3:
             await asyncio.sleep(0.01)
             assert not any(task.done() for task in fighting), fighting
         for task in fighting:

@@ -5,10 +5,11 @@ from collections.abc import Callable
 
 from automq.controller.audit import known_objects
 from automq.metadata.reader import MetadataReader
-from automq.metadata.register import ObjectStoreRegister, SteadyRegister
+from automq.metadata.register import SteadyRegister
 from automq.metadata.storage import COMMITTED, DOOMED, PREPARED
 from automq.stream.keys import data_key
 from automq.world import World
+from sim.database import register_of
 from sim.node import Node
 from sim.wire import StoreWire
 
@@ -24,7 +25,8 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
             complain(f"{mark}: a WAL in the store is left after a clean stop")
     world = World(clock=node.clock, chance=random.Random("audit"))
     wire = StoreWire(node.store, node.loop, "audit", node.trace)
-    reader = MetadataReader(SteadyRegister(ObjectStoreRegister(wire), world))
+    register = register_of(wire, node.database, node.clock)
+    reader = MetadataReader(SteadyRegister(register, world))
     await reader.load()
     image = reader.image
     cluster_id = image.cluster.cluster_id

@@ -9,7 +9,6 @@ import msgspec
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
-from automq.metadata.register import ObjectStoreRegister
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
 from automq.node.run import first_of, serve, told
@@ -17,6 +16,7 @@ from automq.objectstore import Retrying
 from automq.objectstore.simulated import SimulatedStore
 from automq.stream.wal import ObjectWals, SimulatedDisk, Tasks, WalHome
 from automq.world import World
+from sim.database import Database, is_in_postgres, register_of
 from sim.loop import Process, SimLoop
 from sim.net import Net, SimDoor
 from sim.trace import Trace
@@ -129,7 +129,7 @@ class Incarnation:
         world = World(clock=node.clock, chance=random.Random(f"{node.seed} {self.process.name}"))
         door = SimDoor(node.net, self.process, node.config.listeners[0])
         wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
-        register = ObjectStoreRegister(wire)
+        register = register_of(wire, node.database, node.clock)
 
         def wals(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
             if uri == ON_DISK:
@@ -180,6 +180,7 @@ class Node:
             latency_ms=(0.5, 20.0),
         )
         self.store.memory.objects = self.objects
+        self.database = Database(seed, loop, trace) if is_in_postgres(seed) else None
         self.disk = SimulatedDisk(random.Random(f"{seed} disk"))
         self.incarnations: list[Incarnation] = []
         self.failures_expected: set[str] = set()

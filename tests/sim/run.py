@@ -143,6 +143,8 @@ class Run:
         fighting.cancel()
         await asyncio.wait([fighting])
         self.nemesis.heal()
+        if self.node.database is not None:
+            self.node.database.heal()
         await self._finish(clients)
         await self._check_all(partitions)
         await self._restart_and_check(partitions)
@@ -150,7 +152,10 @@ class Run:
 
     async def _fight(self) -> None:
         await asyncio.sleep(1)
-        await self.nemesis.run()
+        async with asyncio.TaskGroup() as striking:
+            if self.node.database is not None:
+                striking.create_task(self.node.database.run())
+            await self.nemesis.run()
 
     async def _create_topics(self) -> list[PartitionTruth]:
         client = Client(self.node, "setup")

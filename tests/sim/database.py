@@ -1,0 +1,71 @@
+"""The metadata of some seeds lie in a simulated PostgreSQL, which has troubles of its own."""
+
+import asyncio
+import random
+
+from automq.metadata.postgres.links import Links
+from automq.metadata.postgres.register import PostgresRegister
+from automq.metadata.postgres.simulated import SimulatedPostgres
+from automq.metadata.register import ObjectStoreRegister, Register
+from automq.world import Clock
+from sim.loop import SimLoop
+from sim.trace import Trace
+from sim.wire import StoreWire
+
+FIRST_SEED = 61
+"""Those before are what mistakes are looked for in, each with the seeds that find it."""
+
+TIMEOUT_MS = 3_000
+
+
+def is_in_postgres(seed: int) -> bool:
+    """Whether the metadata of this seed lie in PostgreSQL."""
+    return seed >= FIRST_SEED and seed % 4 == 0
+
+
+class Database:
+    """The servers of one seed, and what strikes them."""
+
+    def __init__(self, seed: int, loop: SimLoop, trace: Trace) -> None:
+        self._postgres = SimulatedPostgres(random.Random(f"{seed} postgres"), loop.spawn)
+        self._chance = random.Random(f"{seed} trouble with postgres")
+        self._trace = trace
+
+    def register(self, clock: Clock) -> PostgresRegister:
+        """A process's way to them."""
+        return PostgresRegister(Links(self._postgres.connect, clock, TIMEOUT_MS))
+
+    async def run(self) -> None:
+        """Until cancelled; `heal` then undoes what lasts."""
+        postgres = self._postgres
+        mean_s = self._chance.choice([0.5, 2.0, 5.0])
+        troubles = {
+            "crashes": postgres.crash,
+            "ends waits": postgres.end_waits,
+            "loses its standby": postgres.lose_standby,
+            "has its standby again": postgres.regain_standby,
+            "is replaced and goes on answering": lambda: postgres.fail_over(old_answers=True),
+            "is replaced": lambda: postgres.fail_over(old_answers=False),
+            "answers no more once replaced": postgres.bury_replaced,
+            "goes away": postgres.go_away,
+            "comes back": postgres.come_back,
+        }
+        while True:
+            await asyncio.sleep(self._chance.expovariate(1 / mean_s))
+            postgres.cuts = self._chance.choice([0.0, 0.01, 0.1])
+            name = self._chance.choice(list(troubles))
+            self._trace.note("postgres", name)
+            troubles[name]()
+
+    def heal(self) -> None:
+        """From now on everything works."""
+        self._trace.note("postgres", "heals")
+        self._postgres.cuts = 0.0
+        self._postgres.bury_replaced()
+        self._postgres.regain_standby()
+        self._postgres.come_back()
+
+
+def register_of(wire: StoreWire, database: Database | None, clock: Clock) -> Register:
+    """The register of the metadata log: in the store, or in the database of those seeds."""
+    return ObjectStoreRegister(wire) if database is None else database.register(clock)
