@@ -42,6 +42,7 @@ WORLDLY_FILES = {
     "src/automq/coordinator/group/coordinator.py": "uuid.UUID formats; the bytes are the world's",
     "src/automq/stream/wal/simulated.py": "takes a seeded Random",
     "src/automq/metadata/memory_register.py": "takes a seeded Random",
+    "src/automq/metadata/postgres/simulated.py": "takes a seeded Random",
 }
 TASK_STARTERS = re.compile(
     r"\b(asyncio|loop|get_running_loop\(\)|_loop)\.(create_task|ensure_future)\b"
