@@ -87,6 +87,30 @@ def test_the_log_of_a_dead_node_is_taken_over_through_it(
     assert "node 1 is fenced and taken over" in taken.output
 
 
+def test_a_log_whose_numbers_are_registered_there_is_recovered_and_taken_over(
+    database: Postgres, tmp_path: Path
+) -> None:
+    """For a store that does not keep the promise: it only keeps bytes."""
+    with running(
+        tmp_path,
+        f"automq.metadata.uri={database.uri('standby=none', 'table=with_wal')}",
+        f"automq.wal.uri=registered+file://{tmp_path}/wal",
+        "automq.upload.interval.ms=2000",
+    ) as server:
+        load = Load(server, per_s=100)
+        load.progresses()
+        server.kill()
+        server.start()
+        load.progresses()
+        load.finish()
+        keys = database.sql("SELECT count(*) FROM with_wal WHERE key LIKE 'wal/%'")
+        assert int(keys) > 1
+        server.kill()
+        taken = automq(server, "wal", "take-over", "--node", "1", "--set", "node.id=2")
+        assert taken.exit_code == 0, taken.output
+        assert "node 1 is fenced and taken over" in taken.output
+
+
 def test_a_database_that_cannot_be_used_ends_the_start_with_one_line(
     database: Postgres, tmp_path: Path
 ) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 
 from automq._native import Buf
+from automq.metadata.memory_register import MemoryRegister
+from automq.metadata.registered_store import RegisteredStore
 from automq.objectstore import Retrying
 from automq.objectstore.memory import MemoryStore
 from automq.stream.wal import (
@@ -42,13 +44,17 @@ SMALL = WalOptions(
 )
 
 
-@pytest.fixture(params=["file", "simulated", "object"])
+@pytest.fixture(params=["file", "simulated", "object", "registered"])
 def home(request: pytest.FixtureRequest, tmp_path: Path) -> WalHome:
     if request.param == "file":
         return FileWals(tmp_path / "wal")
     if request.param == "object":
         world = system_world()
         return ObjectWals(Retrying(MemoryStore(world.clock), world), world, CLUSTER, LooseTasks())
+    if request.param == "registered":
+        world = system_world()
+        store = RegisteredStore(MemoryStore(world.clock), MemoryRegister())
+        return ObjectWals(Retrying(store, world), world, CLUSTER, LooseTasks())
     return SimulatedDisk(random.Random(7))
 
 

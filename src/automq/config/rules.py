@@ -13,7 +13,9 @@ INNER: Final = ("memory", "sim")  # for tests and simulation
 HOUR_MS: Final = 3_600_000
 STORES: Final = ("file", "s3", "oss", "gs", "az", "memory", "sim")
 REGISTERS: Final = (*STORES, "postgresql")
-WALS: Final = ("file", "s3", "oss", "gs", "az", "object+file", "sim")
+REGISTERED: Final = tuple(f"registered+{it}" for it in ("s3", "oss", "gs", "az", "file"))
+UNSHOWN: Final = (*INNER, *REGISTERED)
+WALS: Final = ("file", "s3", "oss", "gs", "az", "object+file", *REGISTERED, "sim")
 LISTENER_PREFIX: Final = "listener.name."
 
 # Settings that would promise protection or a plug-in that is not here: refused, not ignored.
@@ -196,7 +198,7 @@ def _uri(name: str, uri: str, schemes: tuple[str, ...]) -> Iterator[str]:
     parts = urlsplit(uri)
     shown = uri.replace(parts.netloc, "***", 1) if "@" in parts.netloc else uri
     if parts.scheme not in schemes:
-        wanted = ", ".join(f"{scheme}://" for scheme in schemes if scheme not in INNER)
+        wanted = ", ".join(f"{scheme}://" for scheme in schemes if scheme not in UNSHOWN)
         yield str(ConfigError.of(name, shown, f"Expected a URI that starts with one of {wanted}"))
     elif parts.scheme == "postgresql":
         if ":" in parts.netloc.rpartition("@")[0]:
@@ -206,5 +208,5 @@ def _uri(name: str, uri: str, schemes: tuple[str, ...]) -> Iterator[str]:
         keys = "automq.oss.access.key.id" if parts.scheme == "oss" else "automq.s3.access.key.id"
         wanted = f"A URI is logged and must hold no secret; use {keys} and its secret"
         yield str(ConfigError.of(name, shown, wanted))
-    elif parts.scheme in ("file", "object+file") and (parts.netloc or not parts.path):
+    elif parts.scheme.endswith("file") and (parts.netloc or not parts.path):
         yield str(ConfigError.of(name, shown, f"Expected {parts.scheme}:///absolute/path"))

@@ -2,10 +2,11 @@
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
 
 from automq.metadata.register import Unsettled
+from automq.objectstore import ObjectInfo
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,15 @@ class MemoryRegister:
 
     async def delete(self, key: str) -> None:
         self.data.pop(key, None)
+
+    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        for key in sorted(self.data):
+            if key.startswith(prefix):
+                yield ObjectInfo(key, len(self.data[key]), 0)
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        for key in tuple(keys):
+            self.data.pop(key, None)
 
     async def close(self) -> None:
         """The data stay."""

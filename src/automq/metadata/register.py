@@ -60,6 +60,10 @@ class Listed(Protocol):
         ...
 
 
+class ListedRegister(Register, Listed, Protocol):
+    """A register that can be listed."""
+
+
 class ObjectStoreRegister:
     """A register on an object store that keeps its promise about conditional creates."""
 
@@ -95,6 +99,20 @@ class ObjectStoreRegister:
             return
         except StoreError as why:
             raise _unsettled(why) from why
+
+    async def list(self, prefix: str) -> AsyncIterator[ObjectInfo]:
+        try:
+            async for info in self._store.list(self._prefix + prefix):
+                key = info.key.removeprefix(self._prefix)
+                yield ObjectInfo(key, info.size_bytes, info.modified_ms)
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        try:
+            await self._store.delete_many(self._prefix + key for key in keys)
+        except StoreError as why:
+            raise Unsettled(str(why)) from why
 
     async def close(self) -> None:
         await self._store.close()

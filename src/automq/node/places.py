@@ -13,7 +13,7 @@ from automq.metadata.register import ObjectStoreRegister, Register
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.metrics_door import MetricsDoor
-from automq.node.storage import WalPlaces, open_at, open_register_at, wals_at
+from automq.node.storage import REGISTERED, WalPlaces, open_at, open_register_at, wals_at
 from automq.objectstore import ObjectStore, StoreMetrics
 from automq.stream.wal import Tasks, WalHome, store_uri_of
 from automq.telemetry import Metrics
@@ -111,11 +111,14 @@ def real_places(config: NodeConfig, world: World) -> Places:
     metrics = Metrics()
     doors = [*bind(config), *bind_metrics(config, metrics)]
     wal_metrics = StoreMetrics("wal")
-    wal_uri = store_uri_of(config.wal_uri)
+    # Where the register tells who has a number, the store only keeps bytes.
+    is_registered = config.wal_uri.startswith(REGISTERED)
+    wal_uri = None if is_registered else store_uri_of(config.wal_uri)
+    register = open_register_at(config, world)
     return Places(
         store=open_at(config, world, config.storage_uri),
-        register=open_register_at(config, world),
-        wals=wals_at(config, world, wal_metrics),
+        register=register,
+        wals=wals_at(config, world, wal_metrics, register),
         doors=doors,
         wal_metrics=wal_metrics,
         metrics=metrics,

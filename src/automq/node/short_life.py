@@ -8,7 +8,7 @@ from automq.config.node_config import NodeConfig
 from automq.metadata.log import DamagedLog
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.registry import UnknownRecord
-from automq.metadata.register import Register, Unfit
+from automq.metadata.register import ListedRegister, Unfit
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.node.lock import locked
@@ -55,14 +55,14 @@ async def elected(
     config: NodeConfig,
     world: World,
     tasks: asyncio.TaskGroup,
-    register: Register,
+    register: ListedRegister,
     wal_uri: str | None,
 ) -> Taker:
     store = Retrying(open_at(config, world, config.storage_uri), world)
     metadata, controller = await control_here(config, world, tasks, store=store, register=register)
     object_bytes = config.budgets.upload_bytes
     cluster_id = metadata.stored.cluster_id
-    wals = wals_at(config, world, StoreMetrics("wal"))
+    wals = wals_at(config, world, StoreMetrics("wal"), register)
 
     def homes_of(wal: RegisteredWal) -> list[WalHome]:
         return [wals(wal.uri if wal_uri is None else wal_uri, cluster_id, tasks)]

@@ -9,7 +9,14 @@ from automq.config import keys
 from automq.config.node_config import NodeConfig
 from automq.metadata.postgres import PostgresRegister, open_register, parse_uri
 from automq.metadata.postgres.location import is_postgres
-from automq.metadata.register import ObjectStoreRegister, Register, SteadyRegister, Unfit
+from automq.metadata.register import (
+    ListedRegister,
+    ObjectStoreRegister,
+    Register,
+    SteadyRegister,
+    Unfit,
+)
+from automq.metadata.registered_store import RegisteredStore
 from automq.node.failure import NodeFailure
 from automq.objectstore import (
     BadUri,
@@ -26,6 +33,7 @@ from automq.stream.wal import Tasks, WalHome, wal_home
 from automq.world import World
 
 R = TypeVar("R", bound=Register)
+REGISTERED = "registered+"
 WalPlaces = Callable[[str, bytes, Tasks], WalHome]
 """Where the WALs of a URI live, those of one cluster; what runs beside belongs to the tasks."""
 
@@ -87,11 +95,19 @@ async def closed_after(register: R) -> AsyncIterator[R]:
         await register.close()
 
 
-def wals_at(config: NodeConfig, world: World, metrics: StoreMetrics) -> WalPlaces:
-    """The places of WALs, by URI and cluster; those in object stores count into `metrics`."""
+def wals_at(
+    config: NodeConfig, world: World, metrics: StoreMetrics, register: ListedRegister
+) -> WalPlaces:
+    """The places of WALs, by URI and cluster; those in object stores count into `metrics`.
+
+    With `registered+` in front of a store's URI, `register` tells who has a number of a WAL.
+    """
 
     def store_at(uri: str) -> Retrying:
-        return robust(open_at(config, world, uri), world, metrics)
+        store = open_at(config, world, uri.removeprefix(REGISTERED))
+        if uri.startswith(REGISTERED):
+            store = RegisteredStore(store, register)
+        return robust(store, world, metrics)
 
     def home(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
         try:
