@@ -12,7 +12,7 @@ from automq.metadata.postgres import PostgresRegister, open_register, parse_uri
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.records.configs import ConfigResource, ConfigSet
-from automq.metadata.register import Patience, SteadyRegister, Unfit
+from automq.metadata.register import Patience, SteadyRegister, Unfit, Unsettled
 from automq.metadata.state import MetadataState, Policy, Stopped
 from automq.metadata.writer import Deposed
 from automq.world import SystemClock, World
@@ -196,3 +196,20 @@ async def test_controllers_that_fight_lose_nothing_that_was_acknowledged(
 
     stored = {name for _, name in reader.image.cluster.configs}
     assert [name for name in fight.acknowledged if name not in stored] == []
+
+
+async def test_a_server_that_stops_answering_is_given_up_in_time(
+    database: Postgres, real: World
+) -> None:
+    async with tcp_proxy(database.port) as proxy:
+        where = f"127.0.0.1:{proxy.port}/postgres?standby=none&timeout_ms=300"
+        register = open_register(parse_uri(f"postgresql://{USER}@{where}"), None, real.clock)
+        await register.read("a")
+        proxy.is_silent = True
+        for _ in range(2):
+            # The session that is open, then a new one.
+            with pytest.raises(Unsettled):
+                await register.read("a")
+        proxy.is_silent = False
+        assert await register.read("a") is None
+        await register.close()

@@ -15,6 +15,8 @@ class TcpProxy:
         self.port = 0
         self.swallow = False
         self.swallowed = 0
+        self.is_silent = False
+        """Whether answers are kept back, connections staying open: what a partition looks like."""
         self._upstream = port
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -39,7 +41,8 @@ class TcpProxy:
                 self.swallow = False
                 self.swallowed += 1
                 raise Cut
-            target.write(data)
+            if not (is_answer and self.is_silent):
+                target.write(data)
             await target.drain()
         raise Cut
 

@@ -86,11 +86,14 @@ class Connector:
                 server_settings={"application_name": "automq"},
             )
         session = AsyncpgSession(connection, self._statements)
+        deadline = asyncio.get_running_loop().call_later(where.timeout_ms / 1000, session.abort)
         try:
             await self._check(session)
         except BaseException:
             session.abort()
             raise
+        finally:
+            deadline.cancel()
         return session
 
     async def _check(self, session: "AsyncpgSession") -> None:
