@@ -25,6 +25,7 @@ from automq.objectstore import (
     Pieces,
     Unavailable,
 )
+from automq.objectstore.settings import BucketSettings
 
 INLINE_BYTES: Final = 1_024
 """What is not larger is in the row: marks, which are read far more often than they are written."""
@@ -155,6 +156,10 @@ class RegisteredStore:
     async def delete_many(self, keys: Iterable[str]) -> None:
         for key in keys:
             await self.delete(key)
+
+    async def settings(self) -> BucketSettings:
+        """Those of the store."""
+        return await self._store.settings()
 
     async def close(self) -> None:
         """The store's own. The register is whose it was."""
