@@ -23,7 +23,7 @@ def test_a_request_under_way_is_told_to_look_for_another_controller() -> None:
     async def story() -> None:
         machine = Machine()
         metadata: Any = DamagedMetadata()
-        controller = LocalController(metadata, NODE_ID, machine.world.clock, machine.store)
+        controller = LocalController(metadata, NODE_ID, machine.world.clock)
         with pytest.raises(errors.NotController, match="does not hold"):
             await controller.delete_topic(bytes(16))
         await asyncio.sleep(0)

@@ -11,13 +11,13 @@ from unittest.mock import patch
 
 from automq.controller import objects, takeovers
 from automq.controller.local import LocalController
+from automq.controller.sweeping import Sweeper
 from automq.metadata import election, reader, snapshots, writer
 from automq.metadata.decision import Decision
 from automq.metadata.log import DamagedLog, decode_entry, entry_key
 from automq.metadata.register import SteadyRegister, Unsettled
 from automq.metadata.state import MetadataState
 from automq.metadata.writer import MetadataWriter
-from automq.stream.keys import data_key
 from automq.stream.wal import SimulatedWal, WalDamaged
 from automq.stream.wal.simulated import SimulatedRecovery
 from sim.bugs import BUGS, bug
@@ -109,16 +109,15 @@ def tells_its_own_entries_by_their_writer() -> Iterator[None]:
 def deletes_objects_before_it_is_stored_that_they_are_doomed() -> Iterator[None]:
     unsaved: list[asyncio.Future[Any]] = []
 
-    async def sweep_once(self: LocalController, grace_ms: int, doomed: dict[int, float]) -> None:
-        dooming = self._metadata.run_lazy(objects.doom_unreferenced)
-        unsaved.append(asyncio.ensure_future(dooming))
+    async def doom(self: Sweeper) -> None:
+        unsaved.append(asyncio.ensure_future(self._metadata.run_lazy(objects.doom_unreferenced)))
         await asyncio.sleep(0)
-        due = list(self._image.storage.tables.doomed(objects.OBJECTS_AT_ONCE))
-        cluster_id = self._metadata.stored.cluster_id
-        await self._store.delete_many([data_key(cluster_id, it) for it in due])
-        await self._metadata.run_lazy(lambda image: objects.forget_objects(image, due))
 
-    with patch.object(LocalController, "_sweep_once", sweep_once):
+    async def learn(self: Sweeper) -> None:
+        ids = self._metadata.image.storage.tables.doomed(objects.OBJECTS_AT_ONCE)
+        self._due_ms = dict.fromkeys(ids, 0.0)
+
+    with patch.object(Sweeper, "_doom", doom), patch.object(Sweeper, "_learn", learn):
         yield
 
 
@@ -155,7 +154,7 @@ def takes_a_torn_tail_for_damage() -> Iterator[None]:
     real = SimulatedRecovery.__aiter__
 
     async def records(self: SimulatedRecovery) -> Any:
-        platter = self._disk.platter(self._wal_id)
+        platter = self._disk.platter(self._wal_id, None)
         if not all(entry.good for entry in platter.entries):
             raise WalDamaged(f"simulated WAL {self._wal_id} ends in the middle of a record")
         async for chunk in real(self):

@@ -124,9 +124,6 @@ class RegisteredStore:
             raise Corrupt("get", self.name, key, f"it has {row.size_bytes} bytes, not {ranges}")
         return [Buf(row.data).slice(start, end) for start, end in ranges]
 
-    async def settings(self) -> BucketSettings:
-        return await self._store.settings()
-
     async def head(self, key: str) -> ObjectInfo:
         return ObjectInfo(key, (await self._row("head", key)).size_bytes, 0)
 
@@ -159,6 +156,10 @@ class RegisteredStore:
     async def delete_many(self, keys: Iterable[str]) -> None:
         for key in keys:
             await self.delete(key)
+
+    async def settings(self) -> BucketSettings:
+        """Those of the store."""
+        return await self._store.settings()
 
     async def close(self) -> None:
         """The store's own. The register is whose it was."""
