@@ -18,11 +18,14 @@ class TcpProxy:
         self.is_silent = False
         """Whether answers are kept back, connections staying open: what a partition looks like."""
         self._upstream = port
+        self._open: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection, until either side ends it."""
+        self._open.append(writer)
         with suppress(OSError):
             source, target = await asyncio.open_connection("127.0.0.1", self._upstream)
+            self._open.append(target)
             try:
                 async with asyncio.TaskGroup() as group:
                     group.create_task(self._pump(reader, target, is_answer=False))
@@ -32,6 +35,13 @@ class TcpProxy:
             finally:
                 target.transport.abort()
         writer.transport.abort()
+
+    async def cut_all(self) -> None:
+        """End every connection, so that none is left to the garbage collector of another test."""
+        for writer in self._open:
+            writer.transport.abort()
+        # The transports close their sockets in the next turn of the loop.
+        await asyncio.sleep(0)
 
     async def _pump(
         self, source: asyncio.StreamReader, target: asyncio.StreamWriter, *, is_answer: bool
@@ -57,5 +67,8 @@ async def tcp_proxy(port: int) -> AsyncIterator[TcpProxy]:
     proxy = TcpProxy(port)
     server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
     proxy.port = server.sockets[0].getsockname()[1]
-    async with server:
-        yield proxy
+    try:
+        async with server:
+            yield proxy
+    finally:
+        await proxy.cut_all()

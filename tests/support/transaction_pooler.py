@@ -65,9 +65,11 @@ class Pooler:
         self._greeting = sessions[0].greeting
         self.port = 0
         self.refused: list[bytes] = []
+        self._open: list[asyncio.StreamWriter] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One client."""
+        self._open.append(writer)
         with suppress(asyncio.IncompleteReadError, OSError):
             await self._greet(reader, writer)
             while True:
@@ -80,6 +82,13 @@ class Pooler:
                     self.refused.append(kind)
                     break
         writer.close()
+
+    async def cut_all(self) -> None:
+        """End every connection, so that none is left to the garbage collector of another test."""
+        for writer in self._open:
+            writer.transport.abort()
+        # The transports close their sockets in the next turn of the loop.
+        await asyncio.sleep(0)
 
     async def _greet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while True:
@@ -109,3 +118,4 @@ async def transaction_pooler(port: int, user: str, database: str) -> AsyncIterat
     finally:
         for session in sessions:
             session.writer.close()
+        await pooler.cut_all()
