@@ -92,25 +92,13 @@ async def read_snapshot(
     """
     room = asyncio.Semaphore(PARTS_AT_ONCE)
 
-    async def read(index: int, part: SnapshotPart) -> tuple[Record, ...] | DamagedLog | None:
+    async def read(index: int, part: SnapshotPart) -> tuple[Record, ...] | None:
         async with room:
             data = await register.read(part.key)
-        try:
-            return None if data is None else _decode_part(data, index, part, snapshot)
-        except DamagedLog as damage:
-            # Raised outside of the group, in which it would be one of many.
-            return damage
+        return None if data is None else _decode_part(data, index, part, snapshot)
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(read(*numbered)) for numbered in enumerate(snapshot.parts)]
-    parts: list[tuple[Record, ...]] = []
-    for part in [task.result() for task in tasks]:
-        if isinstance(part, DamagedLog):
-            raise part
-        if part is None:
-            return None
-        parts.append(part)
-    return parts
+    parts = await _all(read(*numbered) for numbered in enumerate(snapshot.parts))
+    return [part for part in parts if part is not None] if None not in parts else None
 
 
 async def _all(works: Iterable[Coroutine[Any, Any, T]]) -> list[T]:
