@@ -43,7 +43,7 @@ from automq.stream.wal.file import FileWal, FileWals
 from automq.stream.wal.object_home import ObjectWals
 from automq.stream.wal.object_wal import ObjectWal
 from automq.stream.wal.simulated import SimulatedDisk, SimulatedWal
-from automq.stream.wal.uri import OBJECTS, store_uri_of, wal_home
+from automq.stream.wal.uri import store_uri_of, wal_home
 from automq.stream.wal.wal import (
     Tasks,
     Wal,
@@ -59,7 +59,6 @@ SYNC_BOUNDS_US: tuple[int, ...] = tuple(WAL_SYNC_BOUNDS_US)
 """Upper bounds of `WalStats.sync_counts`, in microseconds."""
 
 __all__ = [
-    "OBJECTS",
     "SYNC_BOUNDS_US",
     "FileWal",
     "FileWals",

@@ -19,15 +19,12 @@ from automq._native import (
     WalFailure,
     WalFull,
     WalObject,
-    WalQueueFull,
-    WalSpaceFull,
-    WalTooLarge,
 )
 from automq.objectstore import Retrying
 from automq.objectstore.store import DELETE_KEYS_MAX
 from automq.stream.wal.object_keys import number_at, position_at
 from automq.stream.wal.object_marks import Broken, WalObjects
-from automq.stream.wal.wal import Tasks, WalOptions, WalStats
+from automq.stream.wal.wal import Tasks, WalOptions, WalStats, check_budgets
 
 CREATES_MAX = 16
 """So many batches are on their way at once: below it a store's latency costs no throughput."""
@@ -145,7 +142,13 @@ class ObjectWal:
         if self._closing:
             raise WalClosed("the WAL is closed")
         size = WAL_OBJECT_RECORD_BYTES + len(payload)
-        self._check_room(size)
+        check_budgets(
+            self._options,
+            size,
+            inflight_bytes=self._inflight_bytes,
+            used_bytes=self.used_bytes,
+            waits_for="store",
+        )
         batch = self._batch
         batch.append(stream_id, epoch, base_offset, last_offset, payload)
         count = len(batch)
@@ -220,17 +223,6 @@ class ObjectWal:
         )
 
     # -- from appends to objects
-
-    def _check_room(self, size: int) -> None:
-        options = self._options
-        if self._inflight_bytes and self._inflight_bytes + size > options.inflight_bytes_max:
-            raise WalQueueFull(f"{self._inflight_bytes} bytes wait for the WAL's store")
-        if size > options.capacity_bytes:
-            raise WalTooLarge(f"a record of {size} bytes, of {options.capacity_bytes} in all")
-        if self.used_bytes + size > options.capacity_bytes:
-            raise WalSpaceFull(
-                f"WAL full: it has {self.used_bytes} of {options.capacity_bytes} bytes"
-            )
 
     def _send(self) -> None:
         """Send what may be sent now, and come back for the rest when its time has come."""

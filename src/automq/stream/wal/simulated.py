@@ -21,13 +21,10 @@ from automq._native import (
     WalFull,
     WalLocked,
     WalMissing,
-    WalQueueFull,
     WalRecord,
-    WalSpaceFull,
-    WalTooLarge,
     WalUsed,
 )
-from automq.stream.wal.wal import WalOptions, WalOwner, WalStats, WalTaker
+from automq.stream.wal.wal import WalOptions, WalOwner, WalStats, WalTaker, check_budgets
 
 RECORD_HEADER_BYTES = 64
 FULL_RETRY_S = 0.02
@@ -240,7 +237,13 @@ class SimulatedWal:
         if self._closing:
             raise WalClosed("the WAL is closed")
         size = -(-(RECORD_HEADER_BYTES + len(payload)) // 8) * 8
-        self._check_room(size)
+        check_budgets(
+            self._options,
+            size,
+            inflight_bytes=self._end - self._durable,
+            used_bytes=self.used_bytes,
+            waits_for="disk",
+        )
         start, self._end = self._end, self._end + size
         self._queue.append(
             WalRecord(start, self._end, stream_id, epoch, base_offset, last_offset, Buf(payload))
@@ -308,16 +311,6 @@ class SimulatedWal:
             segments_created=1 if self._platter.used else 0,
             segments_recycled=0,
         )
-
-    def _check_room(self, size: int) -> None:
-        options, inflight_bytes = self._options, self._end - self._durable
-        if inflight_bytes > 0 and inflight_bytes + size > options.inflight_bytes_max:
-            raise WalQueueFull(f"{inflight_bytes} bytes wait for the WAL's disk")
-        if size > options.capacity_bytes:
-            raise WalTooLarge(f"a record of {size} bytes, of {options.capacity_bytes} in all")
-        used_bytes = self.used_bytes
-        if used_bytes + size > options.capacity_bytes:
-            raise WalSpaceFull(f"WAL full: it has {used_bytes} of {options.capacity_bytes} bytes")
 
     def _begin_group(self) -> None:
         """Starts to write all that was submitted, if the disk is idle."""

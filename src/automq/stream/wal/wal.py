@@ -5,7 +5,16 @@ from collections.abc import AsyncIterator, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol, TypeVar
 
-from automq._native import Buf, WalEnd, WalFailure, WalFull, WalRecord
+from automq._native import (
+    Buf,
+    WalEnd,
+    WalFailure,
+    WalFull,
+    WalQueueFull,
+    WalRecord,
+    WalSpaceFull,
+    WalTooLarge,
+)
 
 T = TypeVar("T")
 
@@ -173,6 +182,20 @@ class Wal(Protocol):
         ...
 
     def stats(self) -> WalStats: ...
+
+
+def check_budgets(
+    options: WalOptions, size_bytes: int, *, inflight_bytes: int, used_bytes: int, waits_for: str
+) -> None:
+    """Raise unless a record of `size_bytes` may be appended: WalQueueFull, WalTooLarge,
+    WalSpaceFull. One record is always taken when nothing is in flight.
+    """
+    if inflight_bytes > 0 and inflight_bytes + size_bytes > options.inflight_bytes_max:
+        raise WalQueueFull(f"{inflight_bytes} bytes wait for the WAL's {waits_for}")
+    if size_bytes > options.capacity_bytes:
+        raise WalTooLarge(f"a record of {size_bytes} bytes, of {options.capacity_bytes} in all")
+    if used_bytes + size_bytes > options.capacity_bytes:
+        raise WalSpaceFull(f"WAL full: it has {used_bytes} of {options.capacity_bytes} bytes")
 
 
 class WalRecovery(Protocol):
