@@ -52,6 +52,11 @@ class Process:
 _PROCESS: ContextVar[Process | None] = ContextVar("process", default=None)
 
 
+def current_process() -> Process | None:
+    """The process that what runs now belongs to; None in the world around them."""
+    return _PROCESS.get()
+
+
 class SimTask(asyncio.Task[Any]):
     """A task that is hashed by its number, so that sets of tasks have the same order every time."""
 

@@ -66,10 +66,24 @@ class Group:
     """The newest generation whose assignment somebody was given."""
     owners: dict[tuple[int, int], str] = field(default_factory=dict)
     """Who owns a share in a generation."""
+    deletes: list[Conversation] = field(default_factory=list)
+    """Where somebody has asked to delete it, and may yet succeed."""
 
     @property
     def is_lasting(self) -> bool:
-        return self.has_offset and not self.is_forgotten
+        """Whether what its members were told before still holds."""
+        for asked in list(self.deletes):
+            if not asked.incarnation.is_alive:
+                # Whatever came of it: nobody is left who could still do it.
+                self.note_deleted(asked)
+        return self.has_offset and not self.is_forgotten and not self.deletes
+
+    def note_deleted(self, asked: Conversation) -> None:
+        """It was deleted, or may have been: it begins again at generation 1, without offsets."""
+        self.deletes.remove(asked)
+        self.has_offset = False
+        self.stable_generation = -1
+        self.owners.clear()
 
 
 class Member:

@@ -40,6 +40,7 @@ from automq.protocol.messages.offset_for_leader_epoch_response import (
     OffsetForLeaderEpochResponse,
 )
 from sim.client import Client, Conversation, Lost
+from sim.members import Group
 from sim.reading import MAX_TIMESTAMP, Check, ask_offset
 from sim.truth import PartitionTruth
 from sim.workload import Shop
@@ -53,10 +54,14 @@ STALE_EPOCH = (errors.FencedLeaderEpoch.code, errors.UnknownLeaderEpoch.code)
 class Onlooker:
     """Asks one thing after the other; no answer may be an error that nothing explains."""
 
-    def __init__(self, shop: Shop, name: str, partitions: Sequence[PartitionTruth]) -> None:
+    def __init__(
+        self, shop: Shop, name: str, partitions: Sequence[PartitionTruth], members: Group
+    ) -> None:
         self.shop = shop
         self.name = name
         self.partitions = partitions
+        self.members = members
+        """The group with members, which it deletes if they are all gone."""
         self.chance = shop.chance(name)
         self.client = Client(shop.node, name)
         self.ended: dict[tuple[PartitionTruth, int], int] = {}
@@ -122,13 +127,21 @@ class Onlooker:
 
     async def _delete_groups(self) -> None:
         """Those with members stay; nobody checks the offsets of the other one."""
-        await self._ask(
-            DeleteGroupsRequest(groups_names=["members", "forgotten", "nobody"]),
+        asked = await self.client.conversation()
+        self.members.deletes.append(asked)
+        response = await self._ask(
+            DeleteGroupsRequest(groups_names=[self.members.group_id, "forgotten", "nobody"]),
             DeleteGroupsResponse,
             2,
             lambda it: [row.error_code for row in it.results],
             fine=NO_SUCH,
         )
+        if asked not in self.members.deletes:
+            return
+        if response.results[0].error_code == 0:
+            self.members.note_deleted(asked)
+        else:
+            self.members.deletes.remove(asked)
 
     async def _delete_offsets(self) -> None:
         at = self.chance.choice(self.partitions)

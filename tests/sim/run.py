@@ -12,13 +12,14 @@ from unittest.mock import patch
 
 from automq._native import DamagedObject
 from automq.config import keys
+from automq.objectstore import NotFound
 from automq.stream.engine import MissingData
 from automq.world.probe import probed
 from sim.admin import Churner, Committer
 from sim.audit import audit
 from sim.changing import ConfigChanger
 from sim.client import Client, Lost
-from sim.loop import Deadlock, SimLoop
+from sim.loop import Deadlock, SimLoop, current_process
 from sim.members import Group, Member
 from sim.nemesis import Nemesis
 from sim.net import Net
@@ -201,9 +202,11 @@ class Run:
         return partitions
 
     def _clients(self, partitions: list[PartitionTruth]) -> "list[asyncio.Task[None]]":
+        members = Group("members", partitions[-1], is_forgotten=self.shop.is_forgetful)
         clients = self._partition_clients(partitions)
         clients |= self._wide_clients(partitions)
-        clients |= self._group_clients(partitions)
+        clients |= self._other_clients(partitions, members)
+        clients |= self._group_clients(partitions, members)
         self.client_names = [name for name in clients if name not in self.without]
         return [self.loop.spawn(clients[name].run(), name) for name in self.client_names]
 
@@ -233,12 +236,12 @@ class Run:
             clients["wide"] = WideReader(self.shop, "wide", partitions)
         if self.chance.random() < 0.5:
             clients["churn"] = Churner(self.shop, "churn")
-        return clients | self._other_clients(partitions)
+        return clients
 
-    def _other_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
+    def _other_clients(self, partitions: list[PartitionTruth], members: Group) -> dict[str, Runs]:
         clients: dict[str, Runs] = {}
         if self.chance.random() < 0.5:
-            clients["onlooker"] = Onlooker(self.shop, "onlooker", partitions)
+            clients["onlooker"] = Onlooker(self.shop, "onlooker", partitions, members)
         for topic, choices in CHANGES.items():
             if self.chance.random() < 0.3:
                 name = f"changer-{topic}"
@@ -248,7 +251,7 @@ class Run:
                 clients[name] = kind(self.shop, name, self.chance.choice(partitions))
         return clients
 
-    def _group_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
+    def _group_clients(self, partitions: list[PartitionTruth], members: Group) -> dict[str, Runs]:
         clients: dict[str, Runs] = {}
         for number in range(self.chance.randint(0, 2)):
             committer = Committer(
@@ -263,10 +266,9 @@ class Run:
             clients["forgotten"] = Committer(
                 self.shop, "forgotten", partitions[0], is_forgotten=True
             )
-        group = Group("members", partitions[-1], is_forgotten=self.shop.is_forgetful)
         for number in range(self.chance.choice([0, 0, 1, 3])):
             name = f"member-{number}"
-            clients[name] = Member(self.shop, name, group)
+            clients[name] = Member(self.shop, name, members)
         return clients
 
     async def _finish(self, clients: "list[asyncio.Task[None]]") -> None:
@@ -369,7 +371,17 @@ class _Watch(logging.Handler):
             is_missing = isinstance(error, (DamagedObject, MissingData))
             if is_missing and self._run.shop.storage_errors_allowed:
                 return
+            if isinstance(error, MissingData) and self._is_too_late(error):
+                return
             self._run.complain(f"{record.getMessage()}: {error!r}{_where(error)}")
+
+    def _is_too_late(self, error: MissingData) -> bool:
+        """Whether one that was superseded looks for what its successor has deleted since."""
+        node = self._run.node
+        process = current_process()
+        is_old = any(it.process is process and it.was_superseded for it in node.incarnations)
+        cause = error.__context__
+        return is_old and isinstance(cause, NotFound) and cause.key in node.objects.deleted
 
 
 def _where(error: BaseException) -> str:

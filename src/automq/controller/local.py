@@ -77,7 +77,7 @@ class LocalController:
     async def _run_lazy(self, command: Command[R]) -> R:
         try:
             return await self._metadata.run_lazy(command)
-        except (Deposed, Stopped) as error:
+        except GONE as error:
             raise errors.NotController(str(error)) from error
 
     async def _run_together(self, commands: Sequence[Command[Any]]) -> list[Any]:
