@@ -43,6 +43,7 @@ def test_a_node_shows_its_stores_wal_caches_and_loop(tmp_path: Path) -> None:
     assert "automq_block_cache_hits_total" in seen
     assert "automq_loop_stalls_total" in seen
     assert seen["automq_object_compaction_merges_total"] == 0
+    assert seen["automq_object_delete_failures_total"] == 0
     assert seen["process_resident_memory_bytes"] > 0
 
 

@@ -201,7 +201,7 @@ async def test_a_killed_server_comes_back_with_what_it_acknowledged(server: Serv
     server.kill()
     assert wal_files(server.directory) != []
     server.start()
-    assert "recovered 1 records" in server.log
+    assert "recovered 2 records" in server.log
     assert await high_watermark(server) == 2
     assert await say(server, b"c") == 2
     assert server.stop() == 0

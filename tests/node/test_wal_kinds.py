@@ -91,6 +91,22 @@ async def test_a_log_in_a_store_that_is_marked_as_another_nodes_is_refused() -> 
 
 
 @virtual
+async def test_a_start_reads_its_own_begin_mark_once_and_that_of_another_node_never() -> None:
+    machine = Machine()
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        await say(node, b"a")
+        cluster_id, own = node.parts.metadata.stored.cluster_id, node.parts.engine.wal.wal_id
+    async with virtual_node(machine, STORE, "node.id=2", wals=wals_of(machine)) as node:
+        others = node.parts.engine.wal.wal_id
+    before = len(machine.store.calls)
+    async with virtual_node(machine, STORE, wals=wals_of(machine)):
+        calls = machine.store.calls[before:]
+    assert calls.count(("get", mark_key(cluster_id, own))) == 1
+    assert calls.count(("get", mark_key(cluster_id, others))) == 0
+
+
+@virtual
 async def test_a_lost_begin_mark_stops_the_start_when_data_was_only_there() -> None:
     machine = Machine()
     async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:

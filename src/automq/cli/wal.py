@@ -88,7 +88,7 @@ async def take_over_node(config: NodeConfig, node_id: int, wal_uri: str | None) 
     if not done:
         say(f"automq: node {node_id} is fenced; it left no write-ahead log that holds anything")
     for it in done:
-        found = "was never written" if it.missing else f"held {it.records} batches"
+        found = "was never written" if it.missing else f"held {it.records} records"
         say(
             f"automq: the write-ahead log {it.wal_id} of node {node_id} {found}; {it.size_bytes} "
             f"bytes are in the store, {it.streams} streams are closed at their ends"
@@ -118,7 +118,7 @@ async def give_up_wal(config: NodeConfig, wal_id: int, wal_uri: str | None) -> N
         say(f"automq: {done.damage}")
     say(
         f"automq: the write-ahead log {wal_id} of node {done.node_id} is given up; "
-        f"{done.records} batches of it could be read and are in the store"
+        f"{done.records} records of it could be read and are in the store"
     )
     lines = [
         (f"{names.get(it.topic_id, it.topic_id.hex())}-{it.partition}", ends[it.stream_id])

@@ -127,6 +127,11 @@ class LocalController:
         wal = self._image.storage.wals.get(wal_id)
         return wal.closed if wal is not None else wal_id < self._image.storage.next_wal
 
+    def is_wal_open(self, wal_id: int) -> bool:
+        """Whether a WAL is registered, and not closed yet."""
+        wal = self._image.storage.wals.get(wal_id)
+        return wal is not None and not wal.closed
+
     async def register_wal(self, uri: str, kind: WalKind = WalKind.FILE) -> int:
         return await self._run(lambda image: nodes.register_wal(image, *self.me, uri, kind))
 

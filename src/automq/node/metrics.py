@@ -74,6 +74,7 @@ def show(parts: NodeParts, metrics: Metrics) -> None:
         store.show_in(metrics)
     metrics.add(parts.stall.metrics)
     metrics.add(parts.compactor.metrics)
+    metrics.add(parts.delete_metrics)
     engine = parts.engine
     for refresh in (
         wal_numbers(metrics, engine.wal),

@@ -165,12 +165,17 @@ async def take_over_own(taker: Taker, node_id: int, home: WalHome) -> None:
 
     Raises NodeFailure for damage, naming file and position, and for WALs of another cluster.
     """
-    await refuse_foreign(home, WalOwner(taker.cluster_id, node_id))
+    wal_ids = await home.wal_ids()
+    closed = [wal_id for wal_id in wal_ids if taker.controller.is_wal_closed(wal_id)]
+    # Where nodes share a place, what another has open is not touched from here.
+    asked = wal_ids
+    if home.is_shared:
+        asked = [wal_id for wal_id in wal_ids if not taker.controller.is_wal_open(wal_id)]
+    await refuse_foreign(home, asked, WalOwner(taker.cluster_id, node_id))
     await taker.take_over_node(node_id)
-    for wal_id in await home.wal_ids():
+    for wal_id in closed:
         # Closed by a stored record, and the process died before it was removed.
-        if taker.controller.is_wal_closed(wal_id):
-            await remove_rest(home, wal_id)
+        await remove_rest(home, wal_id)
 
 
 async def remove_rest(home: WalHome, wal_id: int) -> None:
@@ -200,13 +205,13 @@ def missing(wal: RegisteredWal, *, own: bool) -> str:
     )
 
 
-async def refuse_foreign(home: WalHome, wanted: WalOwner) -> None:
+async def refuse_foreign(home: WalHome, wal_ids: Sequence[int], wanted: WalOwner) -> None:
     """Raises NodeFailure if a WAL is another cluster's, or another node's where nodes do not share.
 
     Ids repeat from cluster to cluster: by its id alone it would be taken for one that is closed,
     and removed with everything acknowledged that it holds.
     """
-    for wal_id in await home.wal_ids():
+    for wal_id in wal_ids:
         found = await home.owner_of(wal_id)
         if found is None or found == wanted:
             continue

@@ -27,7 +27,9 @@ UNLIMITED_BYTES = 2**62
 
 @dataclass(frozen=True, slots=True)
 class Recovered:
-    """What a recovery did. `last` is uploaded and not committed: it closes the WAL with it."""
+    """What a recovery did. `records` are Kafka's, as their batches count them. `last` is uploaded
+    and not committed: it closes the WAL with it.
+    """
 
     records: int
     size_bytes: int
@@ -86,13 +88,14 @@ class WalRecovery:
         return end_offset in (None, record.base_offset) and epoch == record.epoch
 
     def _add(self, record: WalRecord) -> None:
-        newest = max(batch.max_timestamp for batch in batches(record.payload))
+        found = batches(record.payload)
+        newest = max(batch.max_timestamp for batch in found)
         self._cache.append(
             record.stream_id, record.base_offset, record.last_offset, newest, record.payload
         )
         self._epochs[record.stream_id] = record.epoch
         self._end_position = record.end_position
-        self._records += 1
+        self._records += sum(batch.record_count for batch in found)
         self._size_bytes += len(record.payload)
 
     async def _commit(self) -> None:

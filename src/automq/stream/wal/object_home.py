@@ -152,6 +152,7 @@ class ObjectWals:
         self._tasks = tasks
         self._world = world
         self._cluster_id = cluster_id
+        self._looked_at: dict[int, WalObjects] = {}
 
     async def open(
         self, *, wal_id: int, node_id: int, cluster_id: bytes, options: WalOptions
@@ -202,6 +203,7 @@ class ObjectWals:
             await self._store.delete_many(garbage)
         # The begin mark last: a removal that dies is found and repeated by it.
         await self._store.delete(objects.mark_key)
+        self._looked_at.pop(wal_id, None)
         return True
 
     async def _marks(self, objects: WalObjects, stored: list[int]) -> set[int]:
@@ -224,4 +226,9 @@ class ObjectWals:
         return ObjectRecovery(self._store, self._tasks, objects, start, taker)
 
     def _objects(self, wal_id: int) -> WalObjects:
-        return WalObjects(self._store, self._world, self._cluster_id, wal_id)
+        """Those of a WAL; what was learnt of one that is there is kept until it is removed."""
+        objects = self._looked_at.get(wal_id)
+        if objects is None:
+            objects = WalObjects(self._store, self._world, self._cluster_id, wal_id)
+            self._looked_at[wal_id] = objects
+        return objects

@@ -44,6 +44,7 @@ class WalObjects:
         self.cluster_id = cluster_id
         self.wal_id = wal_id
         self.mark_key = mark_key(cluster_id, wal_id)
+        self._begun: WalObject | None = None
 
     @property
     def name(self) -> str:
@@ -114,12 +115,19 @@ class WalObjects:
             )
 
     async def begin(self) -> WalObject | None:
-        """The begin mark, asked for more than once; None if there is none. Raises WalDamaged."""
+        """The begin mark, asked for more than once; None if there is none. Raises WalDamaged.
+
+        Once it was seen it is not read again: it never changes, and a WAL that somebody else has
+        removed meanwhile has its fence.
+        """
+        if self._begun is not None:
+            return self._begun
         for attempt in range(3):
             found = await self.header(self.mark_key)
             if isinstance(found, Broken):
                 raise WalDamaged(f"{self._store.name}: {self.mark_key}: {found.why}")
             if found is not None:
+                self._begun = found
                 return found
             await asyncio.sleep(PAUSE_S * attempt)
         return None
