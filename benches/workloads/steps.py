@@ -47,20 +47,22 @@ def check_records(broker: Broker, name: str, records: float, partitions: int = P
         raise LoadFailed(f"{records:.0f} records were acknowledged, {name} holds {held:.0f}")
 
 
-def produce_backlog(broker: Broker, name: str, payload_bytes: float) -> int:
+def produce_backlog(
+    broker: Broker, name: str, payload_bytes: float, *, partitions: int = PARTITIONS
+) -> int:
     """Fill a topic with batches of 128 KiB; how many records it holds then."""
     batch_bytes = RECORDS_IN_128_KIB * RECORD_BYTES
     report = load.run(
         "produce",
         broker.bootstrap,
         name,
-        partitions=PARTITIONS,
+        partitions=partitions,
         batch_records=RECORDS_IN_128_KIB,
         record_bytes=RECORD_BYTES,
         requests=max(1, round(payload_bytes / batch_bytes)),
         seconds=3600,
     )
-    check_records(broker, name, report["records"])
+    check_records(broker, name, report["records"], partitions)
     return int(report["records"])
 
 

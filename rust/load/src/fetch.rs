@@ -15,6 +15,7 @@ use crate::report::Report;
 use crate::requests::{FetchSize, fetch, fetched};
 
 const WAIT_MS: u64 = 100;
+const PACED_WAIT_MS: u64 = 1;
 const STALL_TIMEOUT_S: f64 = 60.0;
 /// librdkafka's and the Java client's.
 const FETCH_WAIT_MS: i32 = 500;
@@ -34,6 +35,8 @@ struct Reader {
     positions: Vec<Position>,
     asked_ns: u64,
     is_waiting: bool,
+    /// Whether it has its answer, and asks again when the rate allows it.
+    is_due: bool,
     /// Whether a response ever ends it: a follower reads until its time is over.
     is_follower: bool,
 }
@@ -48,6 +51,8 @@ struct Counts {
 struct Run {
     topic: Topic,
     size: FetchSize,
+    /// Bytes of batches a second, all readers together.
+    rate: f64,
     readers: Vec<Reader>,
     poller: Poller,
     counts: Counts,
@@ -58,7 +63,8 @@ struct Run {
     passes: u64,
 }
 
-/// `--connections [--passes] --seconds`: read from start to end, again until the time is over.
+/// `--connections [--passes] --seconds [--mb-s]`: read from start to end, again until the time is
+/// over; no faster than the rate, all connections together.
 /// `--follow 1 --seconds [--every-s]`: read what is appended from now on.
 pub fn run(args: &Args) -> Result<Report> {
     let topic = Topic::of(args)?;
@@ -67,6 +73,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let passes_max: u64 = args.or("passes", u64::MAX)?;
     let seconds: f64 = args.or("seconds", 10.0)?;
     let every_s: Option<f64> = args.optional("every-s")?;
+    let rate = args.or::<f64>("mb-s", f64::INFINITY)? * 1e6;
     let size = FetchSize {
         wait_ms: FETCH_WAIT_MS,
         bytes_max: args.or("bytes-max", FETCH_BYTES_MAX)?,
@@ -74,6 +81,7 @@ pub fn run(args: &Args) -> Result<Report> {
     };
     args.all_used()?;
     let mut run = Run::new(topic, size, connections, is_follower)?;
+    run.rate = rate;
     let ends_ns = run.started_ns + to_ns(seconds);
     let mut reported_ns = run.started_ns;
     while now_ns() < ends_ns && run.passes < passes_max {
@@ -110,6 +118,7 @@ impl Run {
                 positions: positions.collect(),
                 asked_ns: 0,
                 is_waiting: false,
+                is_due: false,
                 is_follower,
             });
         }
@@ -117,6 +126,7 @@ impl Run {
         let mut run = Self {
             topic,
             size,
+            rate: f64::INFINITY,
             readers,
             poller,
             counts: Counts::default(),
@@ -131,10 +141,17 @@ impl Run {
     }
 
     fn turn(&mut self) -> Result<()> {
-        for number in self.poller.wait(WAIT_MS)? {
+        let is_held = self.readers.iter().any(|reader| reader.is_due);
+        for number in self.poller.wait(if is_held { PACED_WAIT_MS } else { WAIT_MS })? {
             let reader = &mut self.readers[number];
             if reader.take_answer(&mut self.counts, &mut self.all)? {
                 self.last_ns = now_ns();
+                reader.is_due = true;
+            }
+        }
+        let allowed = self.rate * seconds(now_ns() - self.started_ns);
+        if self.counts.bytes as f64 <= allowed {
+            for reader in self.readers.iter_mut().filter(|reader| reader.is_due) {
                 reader.ask(&self.topic.name, &self.size)?;
             }
         }
@@ -182,6 +199,7 @@ impl Reader {
     fn ask(&mut self, topic: &str, size: &FetchSize) -> Result<()> {
         let unread = self.positions.iter().filter(|at| at.next < at.end);
         let offsets: Vec<_> = unread.map(|at| (at.partition, at.next)).collect();
+        self.is_due = false;
         self.is_waiting = !offsets.is_empty();
         if self.is_waiting {
             self.connection.ask(&fetch(topic, &offsets, size));
