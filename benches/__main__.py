@@ -12,7 +12,7 @@ from pathlib import Path
 import apache_kafka
 from benches import RESULTS, ROOT, load, machine, table, workloads
 from benches.brokers import BrokerFailed, Kind, Stand
-from benches.figures import FULL, QUICK, Effort, Workload
+from benches.figures import QUICK, STANDARD, THOROUGH, Effort, Part, Workload
 
 FREE_BYTES_MIN = 25e9
 BUSY_LOAD_AVERAGE = 0.5
@@ -31,8 +31,8 @@ def main() -> None:
         return
     if (why := apache_kafka.why_unavailable()) is not None:
         sys.exit(f"benches: {why}")
-    chosen = choose(args.only, with_slow=args.slow)
-    effort = sized(QUICK if args.quick else FULL, args)
+    chosen = choose(args.only, args.part)
+    effort = sized(args)
     args.dir.mkdir(parents=True, exist_ok=True)
     load.build()
     here = machine.describe(args.dir)
@@ -40,7 +40,7 @@ def main() -> None:
         say(f"the machine is busy (load average {here.load_average:.1f}): numbers will be off")
     stand = Stand(args.dir)
     results = table.Results()
-    stem = RESULTS / name_of(here, args.only, is_quick=args.quick)
+    stem = RESULTS / name_of(here, args.only or args.part, is_quick=args.quick)
     try:
         for workload in sorted(chosen, key=lambda workload: workload.is_warm):
             kinds = tuple(kind for kind in workload.kinds if kind in args.brokers)
@@ -97,11 +97,11 @@ def write(
     stem.with_suffix(".md").write_text(table.to_markdown(results, chosen, here, effort))
 
 
-def choose(only: str, *, with_slow: bool) -> tuple[Workload, ...]:
-    """The workloads that were named, or all; a name may be the beginning of several."""
+def choose(only: str, part: Part) -> tuple[Workload, ...]:
+    """The workloads that were named, or those of the part; a name may begin several."""
     names = [name for name in only.split(",") if name]
     if not names:
-        return tuple(w for w in workloads.ALL if with_slow or not w.is_slow)
+        return tuple(w for w in workloads.ALL if w.part is part)
     for name in names:
         if not any(workload.name.startswith(name) for workload in workloads.ALL):
             known = ", ".join(workload.name for workload in workloads.ALL)
@@ -109,8 +109,9 @@ def choose(only: str, *, with_slow: bool) -> tuple[Workload, ...]:
     return tuple(w for w in workloads.ALL if w.name.startswith(tuple(names)))
 
 
-def sized(effort: Effort, args: argparse.Namespace) -> Effort:
-    """The effort with what the command line says about it."""
+def sized(args: argparse.Namespace) -> Effort:
+    """How long and how much, by the command line."""
+    effort = QUICK if args.quick else THOROUGH if args.thorough else STANDARD
     if args.seconds is not None:
         effort = replace(effort, seconds=args.seconds)
     if args.warm_up_s is not None:
@@ -130,13 +131,18 @@ def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches", description=__doc__)
     parser.add_argument("--only", default="", help="names of workloads, with commas between")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--seconds", type=float, help=f"of a measurement ({FULL.seconds:g})")
-    parser.add_argument("--warm-up-s", type=float, help=f"before the rounds ({FULL.warm_up_s:g})")
+    parser.add_argument("--seconds", type=float, help=f"of a measurement ({STANDARD.seconds:g})")
+    parser.add_argument(
+        "--warm-up-s", type=float, help=f"before the rounds ({STANDARD.warm_up_s:g})"
+    )
     parser.add_argument("--quick", action="store_true", help="small and short: does it run?")
+    parser.add_argument("--thorough", action="store_true", help="larger and longer: hours")
+    parser.add_argument(
+        "--part", type=Part, choices=list(Part), default=Part.PEER, help="which table to measure"
+    )
     parser.add_argument(
         "--brokers", nargs="+", type=Kind, default=list(Kind), help="automq kafka kafka-sync"
     )
-    parser.add_argument("--slow", action="store_true", help="with partitions-6000")
     parser.add_argument("--list", action="store_true", help="list the workloads")
     parser.add_argument(
         "--dir", type=Path, default=ROOT / "target" / "benches", help="where the brokers' data go"

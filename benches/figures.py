@@ -1,9 +1,18 @@
 """What a workload measures, what is better, and which goal there is."""
 
+import enum
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 from benches.brokers import Kind, Stand
+
+
+class Part(enum.StrEnum):
+    """Which table a workload belongs to."""
+
+    PEER = "peer"
+    GROWTH = "growth"
+
 
 ALL = (Kind.AUTOMQ, Kind.KAFKA, Kind.KAFKA_SYNC)
 WITHOUT_SYNC = (Kind.AUTOMQ, Kind.KAFKA)
@@ -36,17 +45,11 @@ class Effort:
     fresh_s: float
 
     def warming_up(self) -> "Effort":
-        return Effort(
-            seconds=self.warm_up_s,
-            warm_up_s=self.warm_up_s,
-            idle_s=self.idle_s,
-            memory_load_gb=self.memory_load_gb,
-            backlog_gb=self.backlog_gb,
-            fresh_s=self.fresh_s,
-        )
+        return replace(self, seconds=self.warm_up_s)
 
 
-FULL = Effort(seconds=10, warm_up_s=20, idle_s=20, memory_load_gb=10, backlog_gb=2, fresh_s=20)
+STANDARD = Effort(seconds=4, warm_up_s=6, idle_s=10, memory_load_gb=4, backlog_gb=2, fresh_s=15)
+THOROUGH = Effort(seconds=10, warm_up_s=20, idle_s=20, memory_load_gb=10, backlog_gb=4, fresh_s=60)
 QUICK = Effort(seconds=2, warm_up_s=1, idle_s=3, memory_load_gb=0.2, backlog_gb=0.2, fresh_s=3)
 
 Numbers = dict[str, float]
@@ -63,4 +66,4 @@ class Workload:
     figures: tuple[Figure, ...]
     kinds: tuple[Kind, ...] = ALL
     is_warm: bool = True
-    is_slow: bool = field(default=False)
+    part: Part = Part.PEER

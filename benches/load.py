@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from benches import ROOT
@@ -46,6 +47,12 @@ def finish(words: list[str]) -> Report:
     if done.returncode != 0:
         raise LoadFailed(f"{' '.join(words)}\n{done.stderr.strip()}")
     return last_report(done.stdout)
+
+
+def finish_all(commands: list[list[str]]) -> list[Report]:
+    """Run several commands at once; the last report of each."""
+    with ThreadPoolExecutor(len(commands)) as threads:
+        return list(threads.map(finish, commands))
 
 
 def last_report(text: str) -> Report:

@@ -7,7 +7,7 @@ import pytest
 from benches import table, workloads
 from benches.__main__ import choose
 from benches.brokers import Kind
-from benches.figures import FULL, Figure, Workload
+from benches.figures import STANDARD, Figure, Part, Workload
 from benches.machine import Machine
 from benches.plot import picture
 from benches.process import memory_mib, usage
@@ -85,7 +85,7 @@ def test_nothing_is_compared_with_zero() -> None:
 
 
 def test_the_table_says_what_was_measured_on_what() -> None:
-    text = table.to_markdown(results([300.0], [100.0]), [WORKLOAD], HERE, FULL)
+    text = table.to_markdown(results([300.0], [100.0]), [WORKLOAD], HERE, STANDARD)
 
     assert "Apache Kafka 4.3.1" in text
     assert "| load | MB/s | 300 | 100 | 3.00 | - | - | ≥ 2x: met |" in text
@@ -93,25 +93,27 @@ def test_the_table_says_what_was_measured_on_what() -> None:
 
 
 def test_every_round_is_kept_in_the_json() -> None:
-    text = table.to_json(results([1.0, 2.0], [3.0]), [WORKLOAD], HERE, FULL)
+    text = table.to_json(results([1.0, 2.0], [3.0]), [WORKLOAD], HERE, STANDARD)
 
     rounds = json.loads(text)["workloads"]["load"]["rounds"]
     assert [numbers["rate"] for numbers in rounds["automq"]] == [1.0, 2.0]
 
 
 def test_a_name_chooses_every_workload_that_begins_with_it() -> None:
-    assert [w.name for w in choose("latency", with_slow=False)] == ["latency-1k", "latency-20k"]
+    assert [w.name for w in choose("latency", Part.PEER)] == ["latency-1k", "latency-20k"]
 
 
 def test_an_unknown_name_is_answered_with_the_known_ones() -> None:
     with pytest.raises(SystemExit, match="no workload smal1; there are small, produce-16k"):
-        choose("smal1", with_slow=False)
+        choose("smal1", Part.PEER)
 
 
-def test_slow_workloads_are_measured_when_they_are_asked_for() -> None:
-    assert "partitions-6000" not in {w.name for w in choose("", with_slow=False)}
-    assert choose("", with_slow=True) == workloads.ALL
-    assert [w.name for w in choose("partitions-6", with_slow=False)] == ["partitions-6000"]
+def test_without_names_the_workloads_of_one_table_are_measured() -> None:
+    growth = choose("", Part.GROWTH)
+
+    assert growth
+    assert not set(growth) & set(choose("", Part.PEER))
+    assert {*growth, *choose("", Part.PEER)} == set(workloads.ALL)
 
 
 def test_every_workload_and_figure_has_one_name() -> None:

@@ -1,7 +1,7 @@
 """Everything that is measured, in the order of the table."""
 
 from benches.figures import Workload
-from benches.workloads import consume, latency, lifecycle, partitions, produce
+from benches.workloads import consume, groups, growth, latency, lifecycle, partitions, produce
 
 ALL: tuple[Workload, ...] = (
     *produce.WORKLOADS,
@@ -9,4 +9,6 @@ ALL: tuple[Workload, ...] = (
     *latency.WORKLOADS,
     *lifecycle.WORKLOADS,
     *partitions.WORKLOADS,
+    *groups.WORKLOADS,
+    *growth.WORKLOADS,
 )

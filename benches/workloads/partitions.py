@@ -74,6 +74,5 @@ WORKLOADS = (
         ),
         kinds=WITHOUT_SYNC,
         is_warm=False,
-        is_slow=True,
     ),
 )

@@ -155,12 +155,14 @@ WORKLOADS = (
         "produce 1 KiB records, native client, batches of 16 KiB, 1 connection, 5 in flight",
         natively(steps.RECORDS_IN_16_KIB),
         (*batch_figures(None, None), *ACK_FIGURES),
+        kinds=WITHOUT_SYNC,
     ),
     Workload(
         "produce-128k-native",
         "produce 1 KiB records, native client, batches of 128 KiB, 1 connection, 5 in flight",
         natively(steps.RECORDS_IN_128_KIB),
         (*batch_figures(None, None), *ACK_FIGURES),
+        kinds=WITHOUT_SYNC,
     ),
     Workload(
         "produce-fresh",

@@ -33,6 +33,16 @@ impl Topic {
         })
     }
 
+    /// The topics of a command with `--topics N`: `<topic>-0` and so on, each like this one.
+    pub fn numbered(&self, count: u32) -> Vec<Self> {
+        let numbered = |number| Self {
+            bootstrap: self.bootstrap.clone(),
+            name: format!("{}-{number}", self.name),
+            partitions: self.partitions,
+        };
+        (0..count).map(numbered).collect()
+    }
+
     /// Where each partition starts and ends.
     pub fn offsets(&self) -> Result<Vec<(i64, i64)>> {
         let mut connection = Connection::blocking(&self.bootstrap)?;

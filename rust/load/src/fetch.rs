@@ -65,11 +65,13 @@ struct Run {
 
 /// `--connections [--passes] --seconds [--mb-s]`: read from start to end, again until the time is
 /// over; no faster than the rate, all connections together.
+/// `--whole 1`: each connection reads all partitions, where they share them otherwise.
 /// `--follow 1 --seconds [--every-s]`: read what is appended from now on.
 pub fn run(args: &Args) -> Result<Report> {
     let topic = Topic::of(args)?;
     let connections: usize = args.or("connections", 1)?;
     let is_follower = args.or("follow", 0)? != 0;
+    let is_whole = args.or("whole", 0)? != 0;
     let passes_max: u64 = args.or("passes", u64::MAX)?;
     let seconds: f64 = args.or("seconds", 10.0)?;
     let every_s: Option<f64> = args.optional("every-s")?;
@@ -80,7 +82,7 @@ pub fn run(args: &Args) -> Result<Report> {
         partition_bytes_max: args.or("partition-bytes-max", PARTITION_BYTES_MAX)?,
     };
     args.all_used()?;
-    let mut run = Run::new(topic, size, connections, is_follower)?;
+    let mut run = Run::new(topic, size, connections, is_follower, is_whole)?;
     run.rate = rate;
     let ends_ns = run.started_ns + to_ns(seconds);
     let mut reported_ns = run.started_ns;
@@ -95,17 +97,25 @@ pub fn run(args: &Args) -> Result<Report> {
 }
 
 impl Run {
-    fn new(topic: Topic, size: FetchSize, connections: usize, is_follower: bool) -> Result<Self> {
+    fn new(
+        topic: Topic,
+        size: FetchSize,
+        connections: usize,
+        is_follower: bool,
+        is_whole: bool,
+    ) -> Result<Self> {
         let offsets = topic.offsets()?;
         if !is_follower && offsets.iter().all(|(start, end)| start == end) {
             return Err(Failure::new(format!("{} is empty", topic.name)));
         }
         let poller = Poller::new()?;
         let mut readers = Vec::new();
-        for number in 0..connections.min(offsets.len()) {
+        let readers_max = if is_whole { connections } else { connections.min(offsets.len()) };
+        for number in 0..readers_max {
             let connection = Connection::nonblocking(&topic.bootstrap)?;
             poller.watch(&connection, number)?;
-            let mine = offsets.iter().enumerate().skip(number).step_by(connections);
+            let (skipped, step) = if is_whole { (0, 1) } else { (number, connections) };
+            let mine = offsets.iter().enumerate().skip(skipped).step_by(step);
             let positions = mine.map(|(partition, &(start, end))| Position {
                 partition: partition as i32,
                 start,

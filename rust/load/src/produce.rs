@@ -51,11 +51,16 @@ struct Run {
 }
 
 /// `--connections --in-flight --batch-records --record-bytes --seconds [--requests] [--rate]
-/// [--every-s]`: produce for that long, or so many requests.
+/// [--every-s]`: produce for that long, or so many requests. `--topics N`: to the topics that
+/// `touch` makes, in turn.
 pub fn run(args: &Args) -> Result<Report> {
     let topic = Topic::of(args)?;
     let connections: usize = args.or("connections", 1)?;
     let every_s: Option<f64> = args.optional("every-s")?;
+    let topics = match args.optional("topics")? {
+        Some(count) => topic.numbered(count),
+        None => vec![topic],
+    };
     let seconds = args.or("seconds", 10.0)?;
     let options = Options {
         batch_records: args.or("batch-records", 1)?,
@@ -65,7 +70,7 @@ pub fn run(args: &Args) -> Result<Report> {
         rate: args.optional("rate")?,
     };
     args.all_used()?;
-    let mut run = Run::new(&topic, connections, options)?;
+    let mut run = Run::new(&topics, connections, options)?;
     let ends_ns = run.started_ns + to_ns(seconds);
     let mut reported_ns = run.started_ns;
     run.fill_all()?;
@@ -81,17 +86,19 @@ pub fn run(args: &Args) -> Result<Report> {
 }
 
 impl Run {
-    fn new(topic: &Topic, connections: usize, options: Options) -> Result<Self> {
-        let frame = |partition: i32| {
+    fn new(topics: &[Topic], connections: usize, options: Options) -> Result<Self> {
+        let frame = |(topic, partition): (&Topic, i32)| {
             let seed = partition as u64 * options.batch_records as u64;
             let batch = noise_batch(options.batch_records, options.record_bytes, seed)?;
             Ok(produce(&topic.name, &[partition], &batch))
         };
-        let frames = (0..topic.partitions).map(frame).collect::<Result<Vec<_>>>()?;
+        let places =
+            topics.iter().flat_map(|topic| (0..topic.partitions).map(move |at| (topic, at)));
+        let frames = places.map(frame).collect::<Result<Vec<_>>>()?;
         let poller = Poller::new()?;
         let mut lanes = Vec::with_capacity(connections);
         for number in 0..connections {
-            let connection = Connection::nonblocking(&topic.bootstrap)?;
+            let connection = Connection::nonblocking(&topics[0].bootstrap)?;
             poller.watch(&connection, number)?;
             let next_partition = number % frames.len();
             let sent_ns = VecDeque::with_capacity(options.in_flight);

@@ -25,13 +25,7 @@ pub fn run(args: &Args) -> Result<Report> {
     let first = Topic::of(args)?;
     let count: u32 = args.or("topics", 1)?;
     args.all_used()?;
-    let topics: Vec<_> = (0..count)
-        .map(|number| Topic {
-            bootstrap: first.bootstrap.clone(),
-            name: format!("{}-{number}", first.name),
-            partitions: first.partitions,
-        })
-        .collect();
+    let topics = first.numbered(count);
     let mut connection = Connection::blocking(&first.bootstrap)?;
     let started_ns = now_ns();
     topics.iter().try_for_each(|topic| topic.create(&mut connection, &[]))?;
