@@ -24,7 +24,11 @@ from sim.wire import DiskView, RecordedObjects, StoreWire
 
 WALL_START_MS = 1_700_000_000_000
 KIB = 1024
-REASONS_OF_FIGHT = ("another controller has taken over", "has registered again")
+REASONS_OF_FIGHT = (
+    "another controller has taken over",
+    "has registered again",
+    "has taken it over",
+)
 URI = "simulated://"
 ON_DISK, IN_STORE = "file:///simulated", "object+simulated://"
 SHARE_IN_STORE = 0.4

@@ -5,13 +5,12 @@ import asyncio
 import pytest
 
 from automq._native import Buf, WalBatch, wal_object_read
+from automq.objectstore import Retrying
 from automq.objectstore.simulated import Effect
-from automq.stream.wal import (
-    WalDamaged,
-)
+from automq.stream.wal import ObjectWals, WalDamaged
 from automq.stream.wal.object_keys import number_at
 from support.virtual_time import virtual
-from support.wal_bench import CLUSTER, KIB, PUT_S, Bench, now, put, until_durable
+from support.wal_bench import CLUSTER, KIB, OPTIONS, PUT_S, Bench, now, put, until_durable
 
 # -- when it writes
 
@@ -205,3 +204,14 @@ def test_an_object_of_a_wal_is_what_it_was() -> None:
     header, records = wal_object_read(bytes.fromhex(golden))
     assert (header.kind, header.wal_id, header.number) == ("batch", 6, 3)
     assert [bytes(record.payload) for record in records] == [b"payload", b""]
+
+
+@virtual
+async def test_what_is_appended_while_the_node_ends_is_not_acknowledged() -> None:
+    bench = Bench()
+    async with asyncio.TaskGroup() as tasks:
+        home = ObjectWals(Retrying(bench.store, bench.world), bench.world, CLUSTER, tasks)
+        wal = await home.open(wal_id=1, node_id=3, cluster_id=CLUSTER, options=OPTIONS)
+    put(wal, 0)
+    assert "the node is ending" in str(wal.failure)
+    assert wal.durable == 0

@@ -3,9 +3,10 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from automq._native import (
     WAL_OBJECT_HEADER_BYTES,
@@ -187,7 +188,7 @@ class ObjectWal:
         while self._live and self._live[0][0] < number_at(self._trimmed):
             self._live_bytes -= self._live.popleft()[1]
         if self._cleaning is None and self._cleaned < number_at(self._trimmed):
-            self._cleaning = self._tasks.create_task(self._clean(), name="clean WAL")
+            self._cleaning = self._begin(self._clean(), "clean WAL")
 
     async def close(self, *, clean: bool) -> None:
         self._closing = True
@@ -261,9 +262,21 @@ class ObjectWal:
         now_s = self._loop.time()
         self._last_sent_at_s = sent.sent_at_s = now_s
         self._sent.append(sent)
-        task = self._tasks.create_task(self._store_batch(sent), name=f"WAL batch {sent.number}")
+        task = self._begin(self._store_batch(sent), f"WAL batch {sent.number}")
+        if task is None:
+            # Invariant: a number that was not begun is never acknowledged, nor any above it.
+            self._fail(self._objects.key(sent.number), Broken("the node is ending"))
+            return
         self._creating.add(task)
         task.add_done_callback(self._created)
+
+    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None] | None":
+        """Run `work` beside all else; None if the node is ending, for whatever reason."""
+        try:
+            return self._tasks.create_task(work, name=name)
+        except RuntimeError:
+            work.close()
+            return None
 
     async def _store_batch(self, sent: Sent) -> None:
         key = self._objects.key(sent.number)
