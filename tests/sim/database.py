@@ -16,6 +16,11 @@ FIRST_SEED = 61
 """Those before are what mistakes are looked for in, each with the seeds that find it."""
 
 TIMEOUT_MS = 3_000
+STALLS = ("goes away", "loses its standby")
+ENDS_OF_STALLS = {
+    "comes back": frozenset({"goes away"}),
+    "has its standby again": frozenset({"loses its standby"}),
+}
 
 
 def is_in_postgres(seed: int) -> bool:
@@ -30,6 +35,21 @@ class Database:
         self._postgres = SimulatedPostgres(random.Random(f"{seed} postgres"), loop.spawn)
         self._chance = random.Random(f"{seed} trouble with postgres")
         self._trace = trace
+        self._loop = loop
+        self._stalls: set[str] = set()
+        self._stalled_until_s = float("-inf")
+
+    def has_stalled(self, within_s: float) -> bool:
+        """Whether nothing could be committed at some time within the last so many seconds."""
+        return bool(self._stalls) or self._stalled_until_s >= self._loop.time() - within_s
+
+    def _note(self, name: str) -> None:
+        """What begins with this, or ends with it: that no commit comes to its end."""
+        if name in STALLS:
+            self._stalls.add(name)
+        for stall in self._stalls & ENDS_OF_STALLS.get(name, frozenset()):
+            self._stalls.discard(stall)
+            self._stalled_until_s = self._loop.time()
 
     def register(self, clock: Clock) -> PostgresRegister:
         """A process's way to them."""
@@ -55,11 +75,14 @@ class Database:
             postgres.cuts = self._chance.choice([0.0, 0.01, 0.1])
             name = self._chance.choice(list(troubles))
             self._trace.note("postgres", name)
+            self._note(name)
             troubles[name]()
 
     def heal(self) -> None:
         """From now on everything works."""
         self._trace.note("postgres", "heals")
+        for name in ENDS_OF_STALLS:
+            self._note(name)
         self._postgres.cuts = 0.0
         self._postgres.bury_replaced()
         self._postgres.regain_standby()

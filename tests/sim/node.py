@@ -11,7 +11,7 @@ from automq.config import keys
 from automq.config.node_config import NodeConfig
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
-from automq.node.run import first_of, serve, told
+from automq.node.run import STOP_S, first_of, serve, told
 from automq.objectstore import Retrying
 from automq.objectstore.simulated import SimulatedStore
 from automq.stream.wal import ObjectWals, SimulatedDisk, Tasks, WalHome
@@ -29,6 +29,7 @@ REASONS_OF_FIGHT = (
     "has registered again",
     "has taken it over",
 )
+NOT_UPLOADED = "bytes not uploaded"
 URI = "simulated://"
 ON_DISK, IN_STORE = "file:///simulated", "object+simulated://"
 SHARE_IN_STORE = 0.4
@@ -261,6 +262,9 @@ class Node:
             return False
         if gone.was_superseded:
             return True
+        if NOT_UPLOADED in why and self.database is not None:
+            # It waited as long as it may for a commit that nobody could store.
+            return self.database.has_stalled(STOP_S)
         return any(words in why for words in self.failures_expected)
 
     def _bury(self, gone: Incarnation) -> None:
