@@ -10,6 +10,7 @@ mod error;
 mod frames;
 mod header;
 mod plan;
+mod produce;
 mod schema;
 mod wire;
 
@@ -18,4 +19,5 @@ pub use encode::{Segment, Source, encode};
 pub use error::{FrameTooLarge, Malformed, Unencodable};
 pub use frames::{Frames, Room};
 pub use header::{RequestHead, read_request_header, response_header_version};
+pub use produce::{PlainPart, PlainProduce, PlainTopic, ProduceRow};
 pub use schema::{Default, Field, Kind, Message, Shape, Struct, message, names};

@@ -4,6 +4,8 @@ mod build;
 mod digest;
 mod records;
 
+use std::sync::Arc;
+
 use automq_batch::{
     self as core, BatchHeader, Codec, Corrupt, DigestEntry, ReadError, Refused, TimestampType,
 };
@@ -195,7 +197,7 @@ fn batches(py: Python<'_>, data: Octets) -> PyResult<Vec<Batch>> {
 
 /// What a topic asks of the batches that are sent to it.
 #[pyclass(frozen, module = "automq._native")]
-struct ProduceRules(core::ProduceRules);
+pub struct ProduceRules(pub Arc<core::ProduceRules>);
 
 #[pymethods]
 impl ProduceRules {
@@ -216,7 +218,7 @@ impl ProduceRules {
         unpacked_bytes_max: usize,
     ) -> PyResult<Self> {
         let codec = codec.filter(|name| *name != "producer").map(codec_of).transpose()?;
-        Ok(Self(core::ProduceRules {
+        Ok(Self(Arc::new(core::ProduceRules {
             batch_bytes_max,
             segment_bytes,
             compacted,
@@ -226,7 +228,7 @@ impl ProduceRules {
             codec,
             level,
             unpacked_bytes_max,
-        }))
+        })))
     }
 }
 

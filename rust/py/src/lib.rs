@@ -8,6 +8,7 @@ mod codec;
 mod log;
 mod merge;
 mod object;
+mod produce;
 mod tables;
 mod wal;
 mod wal_object;
@@ -24,6 +25,7 @@ fn _native(m: &Bound<'_, PyModule>) -> PyResult<()> {
     object::add_to(m)?;
     merge::add_to(m)?;
     block_cache::add_to(m)?;
+    produce::add_to(m)?;
     tables::add_to(m)?;
     wal::add_to(m)?;
     wal_object::add_to(m)

@@ -8,6 +8,7 @@ use automq_wal::{
     Error, Failure, Full, Options, OwnerReads, Reader, Record, Refused, SYNC_BOUNDS_US, Step,
     Taker, Wal,
 };
+use bytes::Bytes;
 use pyo3::create_exception;
 use pyo3::exceptions::{PyException, PyOSError, PyValueError};
 use pyo3::prelude::*;
@@ -198,8 +199,22 @@ impl WalEnd {
 }
 
 #[pyclass(frozen, module = "automq._native")]
-struct WalFiles {
+pub struct WalFiles {
     wal: Wal,
+}
+
+impl WalFiles {
+    /// What Python's `append` does, for the rest of the core.
+    pub fn append_bytes(
+        &self,
+        stream_id: i64,
+        epoch: i32,
+        base_offset: i64,
+        last_offset: i64,
+        payload: Bytes,
+    ) -> PyResult<u64> {
+        self.wal.append(stream_id, epoch, base_offset, last_offset, payload).map_err(refused)
+    }
 }
 
 #[pymethods]
@@ -246,7 +261,7 @@ impl WalFiles {
         last_offset: i64,
         payload: Octets,
     ) -> PyResult<u64> {
-        self.wal.append(stream_id, epoch, base_offset, last_offset, payload.0).map_err(refused)
+        self.append_bytes(stream_id, epoch, base_offset, last_offset, payload.0)
     }
 
     fn submit(&self) {
