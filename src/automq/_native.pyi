@@ -4,7 +4,7 @@ Payloads cross as `Buf`: shared, never copied. This file is the contract and car
 """
 
 import builtins
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from ipaddress import IPv4Address, IPv6Address
 from pathlib import Path
 from typing import Literal, Self, TypeAlias, TypeVar, final
@@ -546,6 +546,112 @@ class WalEnd:
     torn: bool
 
     def __init__(self, position: int, clean: bool, torn: bool) -> None: ...
+
+class Lane:
+    """The end of a stream that is open here, and what is lent to it of its partition's state.
+
+    What is lent is changed by `Producing` alone; it is taken back before anybody looks at it.
+    """
+
+    def __new__(cls, stream_id: int, epoch: int, start_offset: int, end_offset: int) -> Self: ...
+    @property
+    def stream_id(self) -> int: ...
+    @property
+    def epoch(self) -> int: ...
+    start_offset: int
+    end_offset: int
+    @property
+    def durable_offset(self) -> int: ...
+    def advance_durable(self, offset: int) -> None:
+        """Everything below `offset` is synced. It never goes back."""
+
+    @property
+    def is_open(self) -> bool: ...
+    def close(self) -> None:
+        """Nothing is appended any more."""
+
+    def lend_segment(
+        self,
+        rules: ProduceRules,
+        *,
+        segment_bytes: int,
+        segment_ms: int,
+        size_bytes: int,
+        first_timestamp: int,
+        max_timestamp: int,
+    ) -> None:
+        """The active segment as it stands, and when it rolls. Until then nothing is appended."""
+
+    def take_segment(self) -> tuple[int, int] | None:
+        """Its size in bytes and largest timestamp now; None if it is not lent."""
+
+    def lend_producer(self, producer_id: int, epoch: int, last_sequence: int) -> None:
+        """A producer without an open transaction."""
+
+    def take_producer(self, producer_id: int) -> list[tuple[int, int, int, int, int]]:
+        """Its batches since it was lent, five at most, oldest first.
+
+        Each: first and last sequence, first and last offset, largest timestamp.
+        """
+
+    def take_producers(self) -> list[tuple[int, list[tuple[int, int, int, int, int]]]]:
+        """The same of all that were lent and wrote, by id."""
+
+@final
+class Run:
+    """Plain Produce requests that were appended together."""
+
+    @property
+    def requests(self) -> int: ...
+    @property
+    def frame_bytes(self) -> int: ...
+    @property
+    def appended_bytes(self) -> int: ...
+    @property
+    def position(self) -> int:
+        """Once this is durable the answers may be sent; 0 where nothing was appended."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the WAL had no room for one of them, which is answered so."""
+
+    @property
+    def answers(self) -> bytes:
+        """The framed responses, one after another."""
+
+@final
+class Producing:
+    """Takes plain Produce requests from frames to WAL and log cache, and answers them.
+
+    Plain: acks 1 or all, no transaction, partitions whose segment is lent and takes the batch,
+    producers that are lent and go on where they were.
+    """
+
+    def __new__(cls, append: Callable[[int, int, int, int, Buf], int], cache: LogCache) -> Self:
+        """`append` is the WAL's; that of `WalFiles` is called without Python."""
+
+    def add(self, topic: str, topic_id: bytes, index: int, lane: Lane) -> None:
+        """The partition is led here."""
+
+    def remove(self, topic: str, topic_id: bytes, index: int, lane: Lane) -> None:
+        """It is not any more; nothing happens where another lane took its place."""
+
+    def produce(self, frames: list[Buf], *, now_ms: int, room_bytes: int) -> Run | None:
+        """What is plain at the start of `frames`, appended; None if nothing is.
+
+        The frames must be the caller's alone: batches are stamped in place. AssertionError: cache
+        and lane disagree, a mistake of ours.
+        """
+
+    def complete(self, position: int) -> list[tuple[int, int]]:
+        """Everything below `position` is synced: moves durable offsets; stream ids and bytes."""
+
+    @property
+    def last_position(self) -> int | None:
+        """What makes all of it durable; None where nothing waits."""
+
+    def take_epochs(self) -> dict[int, int]:
+        """The epoch of every stream appended to since the last call."""
 
 class WalFiles:
     """A WAL on segment files, open for appending. A native thread owns the files."""

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import pytest
 
-from automq._native import Buf
+from automq._native import Buf, Run
 from automq.broker.connection import Connection, Slot
 from automq.broker.listener import Acceptor, SocketLimits, listen
 from automq.broker.memory import RequestMemory
@@ -35,6 +35,12 @@ class Echo:
     def start(self, slot: Slot, frame: Buf) -> bool:
         slot.answer([len(frame).to_bytes(4, "big"), frame])
         return True
+
+    def start_run(self, frames: list[Buf]) -> None:
+        return None
+
+    def answer_run(self, slot: Slot, run: Run) -> None:
+        raise AssertionError("no run was started")
 
     def closed(self, connection: Connection) -> None:
         pass

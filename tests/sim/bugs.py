@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any
 from unittest.mock import patch
 
-from automq._native import Columns, DamagedObject, WalObject, WalRecord
+from automq._native import Columns, DamagedObject, Run, WalObject, WalRecord
 from automq.broker import fetching
 from automq.broker.partitions import Partitions
 from automq.controller.local import LocalController
@@ -49,15 +49,22 @@ def bug(function: Callable[[], Iterator[None]]) -> Callable[[], Iterator[None]]:
 
 @bug
 def acknowledges_before_the_sync() -> Iterator[None]:
-    real = StreamEngine.append
+    real, real_run = StreamEngine.append, StreamEngine.appended
 
     def append(self: StreamEngine, stream: Stream, batch: Any, done: Callable[[], None]) -> int:
         base_offset = real(self, stream, batch, lambda: None)
-        stream.durable_offset = stream.end_offset
+        stream.advance_durable(stream.end_offset)
         asyncio.get_running_loop().call_soon(done)
         return base_offset
 
-    with patch.object(StreamEngine, "append", append):
+    def appended(self: StreamEngine, run: Run, done: Callable[[], None]) -> None:
+        real_run(self, run, lambda: None)
+        asyncio.get_running_loop().call_soon(done)
+
+    with (
+        patch.object(StreamEngine, "append", append),
+        patch.object(StreamEngine, "appended", appended),
+    ):
         yield
 
 

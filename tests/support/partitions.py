@@ -12,6 +12,7 @@ from automq.broker.topic_configs import TopicConfigs
 from automq.config.effective import BrokerConfigs
 from automq.controller.topics import TopicWish
 from automq.partition import Appended, Partition
+from automq.stream.engine import Stream
 from automq.world.background import Background
 from support.storage import CONFIG, NODE_ID, Machine, Sizes, StorageNode, running, values_of
 
@@ -61,6 +62,12 @@ def records_of(*values: bytes, timestamp: int | None = None, **fields: Any) -> B
     stamp = int(now_ms) if timestamp is None else timestamp
     rows: list[tuple[int, None, bytes, list[Any]]] = [(stamp, None, value, []) for value in values]
     return build_batch(rows, **fields)
+
+
+def reopened(partition: Partition, *, epoch: int) -> None:
+    """The partition as if it had been opened again, at `epoch`."""
+    was = partition.data
+    partition.data = Stream(was.stream_id, epoch, was.start_offset, was.end_offset)
 
 
 async def values_in(partition: Partition, start: int | None = None) -> list[bytes]:

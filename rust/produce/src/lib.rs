@@ -1,4 +1,5 @@
-//! Plain Produce requests from frames to the log, all that one read of a socket brought at once.
+//! Plain Produce requests from frames to the log, those of a connection that follow each other at
+//! once.
 //!
 //! Plain is what needs no decision: the partition is led here, its batch goes into the segment
 //! that is active, its producer goes on where it was. The general path of the broker is the one

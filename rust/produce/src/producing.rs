@@ -45,7 +45,6 @@ pub struct Limits {
     pub now_ms: i64,
     /// Frames beyond this are left to whoever knows how to wait.
     pub room_bytes: usize,
-    pub requests_max: usize,
 }
 
 struct Batch {
@@ -108,7 +107,7 @@ impl Producing {
     pub fn check(&self, frames: &[Bytes], limits: Limits) -> Checked {
         let mut left_bytes = limits.room_bytes;
         let mut found = Vec::new();
-        for frame in frames.iter().take(limits.requests_max) {
+        for frame in frames {
             if frame.len() > left_bytes {
                 break;
             }

@@ -184,17 +184,16 @@ impl PyProducing {
         self.producing.routes.remove(topic.as_bytes(), &topic_id, index, &lane.lane);
     }
 
-    #[pyo3(signature = (frames, *, now_ms, room_bytes, requests_max))]
+    #[pyo3(signature = (frames, *, now_ms, room_bytes))]
     fn produce(
         &mut self,
         py: Python<'_>,
         frames: Vec<Bound<'_, Buf>>,
         now_ms: i64,
         room_bytes: usize,
-        requests_max: usize,
     ) -> PyResult<Option<PyRun>> {
         let frames: Vec<Bytes> = frames.iter().map(|frame| frame.get().bytes.clone()).collect();
-        let limits = Limits { now_ms, room_bytes, requests_max };
+        let limits = Limits { now_ms, room_bytes };
         let large = frames.iter().map(Bytes::len).sum::<usize>() >= SMALL_BYTES;
         let producing = &self.producing;
         let check = || producing.check(&frames, limits);

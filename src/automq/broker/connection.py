@@ -12,9 +12,10 @@ import asyncio
 import logging
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Protocol
 
-from automq._native import Buf, Frames, FrameTooLarge
+from automq._native import Buf, Frames, FrameTooLarge, Run
 from automq.broker.memory import RequestMemory
 from automq.config.listeners import Listener
 from automq.protocol.codec import MalformedMessage, RequestHead, read_request_header
@@ -64,7 +65,7 @@ class Writes:
 
 
 class Slot:
-    """The place of one request among the answers of its connection.
+    """The place of one request, or of a run of them, among the answers of its connection.
 
     `answer` is called once, at any time, in any order; the connection may be gone by then.
     """
@@ -76,13 +77,17 @@ class Slot:
         "frame_bytes",
         "head",
         "held",
+        "requests",
         "segments",
     )
 
-    def __init__(self, connection: "Connection", head: RequestHead, frame_bytes: int) -> None:
+    def __init__(
+        self, connection: "Connection", head: RequestHead, frame_bytes: int, requests: int = 1
+    ) -> None:
         self._connection = connection
         self.head = head
         self.frame_bytes = frame_bytes
+        self.requests = requests
         self.segments: Segments | None = None
         self.held: list[Held] | None = None
         self.answered = False
@@ -113,6 +118,14 @@ class Requests(Protocol):
 
         Whoever answers False calls `connection.resume()` when there is room.
         """
+        ...
+
+    def start_run(self, frames: list[Buf]) -> Run | None:
+        """Do what is plain at the start of `frames`, all at once; see `broker/runs.py`."""
+        ...
+
+    def answer_run(self, slot: Slot, run: Run) -> None:
+        """Answer `slot` as soon as `run` may be."""
         ...
 
     def closed(self, connection: "Connection") -> None:
@@ -149,6 +162,7 @@ class Connection(asyncio.BufferedProtocol):
         self._frames = Frames(frame_bytes_max)
         self._queued: deque[Buf] = deque()
         self._slots: deque[Slot] = deque()
+        self._started = 0
         self._transport: asyncio.Transport | None = None
         self._is_reading = True
         self._is_writable = True
@@ -269,7 +283,7 @@ class Connection(asyncio.BufferedProtocol):
             self._is_writable
             and not self._held_back
             and not self._ended
-            and len(self._slots) < QUEUED_REQUESTS_MAX
+            and self._started < QUEUED_REQUESTS_MAX
         )
 
     def _start_next(self) -> bool:
@@ -283,18 +297,37 @@ class Connection(asyncio.BufferedProtocol):
             log.warning("closing connection from %s: bad request header: %s", self.peer_host, error)
             self.close()
             return False
-        if self._slots and head.api_key != PRODUCE:
-            return False
+        if head.api_key != PRODUCE:
+            if self._slots:
+                return False
+        elif self._start_run(head):
+            return True
         slot = Slot(self, head, len(frame))
         self._slots.append(slot)
+        self._started += 1
         self._queued.popleft()
         if self._requests.start(slot, frame):
             return True
         # Refused: it goes back to the front, and nothing overtakes it.
         self._slots.pop()
+        self._started -= 1
         self._queued.appendleft(frame)
         self._held_back = True
         return False
+
+    def _start_run(self, head: RequestHead) -> bool:
+        """Start the plain requests that the queue begins with; False if the first is not plain."""
+        frames = list(islice(self._queued, QUEUED_REQUESTS_MAX - self._started))
+        run = self._requests.start_run(frames)
+        if run is None:
+            return False
+        for _ in range(run.requests):
+            self._queued.popleft()
+        slot = Slot(self, head, run.frame_bytes, run.requests)
+        self._slots.append(slot)
+        self._started += run.requests
+        self._requests.answer_run(slot, run)
+        return True
 
     def _write_due(self) -> None:
         due: Segments = []
@@ -302,6 +335,7 @@ class Connection(asyncio.BufferedProtocol):
         assert transport is not None
         while self._slots and self._slots[0].answered:
             slot = self._slots.popleft()
+            self._started -= slot.requests
             self._memory.give_back(slot.frame_bytes)
             if slot.segments:
                 due += slot.segments

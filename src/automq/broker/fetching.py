@@ -191,7 +191,7 @@ class Fetching:
             offset = row.asked.fetch_offset
             row.data.aborted_transactions = [
                 AbortedTransaction(producer_id=it.producer_id, first_offset=it.first_offset)
-                for it in row.partition.producers.aborted(offset, found.next_offset)
+                for it in row.partition.aborted(offset, found.next_offset)
             ]
 
     # -- how long to wait

@@ -130,6 +130,7 @@ class Partitions:
         self._by_name.setdefault(topic, {})[opened.index] = partition
         self._by_id.setdefault(opened.topic_id, {})[opened.index] = partition
         self._by_stream[data.stream_id] = partition
+        self._engine.producing.add(topic, opened.topic_id, opened.index, data)
         if data.start_offset == data.end_offset and partition.state is None:
             partition.become_ready()
         else:
@@ -146,6 +147,9 @@ class Partitions:
         self._engine.close(partition.data)
         if partition.state is not None:
             self._engine.close(partition.state)
+        self._engine.producing.remove(
+            partition.topic, partition.topic_id, partition.index, partition.data
+        )
         _remove(self._by_name, partition.topic, partition)
         _remove(self._by_id, partition.topic_id, partition)
         if self._by_stream.get(partition.data.stream_id) is partition:

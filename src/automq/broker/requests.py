@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from automq._native import Buf
 from automq.broker.connection import Connection, Slot
 from automq.broker.dispatch import Api, Call, error_answer, load_apis
+from automq.broker.runs import Runs
 from automq.protocol import errors
 from automq.protocol.codec import MalformedMessage, UnencodableMessage, decode, encode_response
 from automq.protocol.messages.api_versions_response import ApiVersion, ApiVersionsResponse
@@ -24,6 +25,9 @@ class Dispatcher:
     def __init__(self, broker: "Broker") -> None:
         self._broker = broker
         self._apis = load_apis()
+        self._runs = Runs(broker)
+        self.start_run = self._runs.start
+        self.answer_run = self._runs.answer
 
     def start(self, slot: Slot, frame: Buf) -> bool:
         """Begin to work on a request; see `Requests.start`."""

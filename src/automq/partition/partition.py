@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 from automq._native import Batch, BatchRefused, Buf, CacheRead, batches, check_produce
 from automq.config.effective import TopicConfig
 from automq.partition.epochs import LeaderEpochs
-from automq.partition.producers import ProducerStates
+from automq.partition.producers import AbortedTransaction, ProducerStates
 from automq.partition.rules import produce_rules, refusal
 from automq.partition.segments import Segments
 from automq.protocol import errors
@@ -51,7 +51,8 @@ class Partition:
     """
 
     __slots__ = (
-        "appended_bytes",
+        "_producers",
+        "_segments",
         "clock",
         "config",
         "damage",
@@ -59,14 +60,11 @@ class Partition:
         "engine",
         "epochs",
         "index",
-        "log_start_offset",
         "on_ready",
-        "producers",
         "ready",
         "remembered_end",
         "remembering",
         "rules",
-        "segments",
         "state",
         "topic",
         "topic_id",
@@ -95,21 +93,80 @@ class Partition:
         self.config = config
         self.rules = produce_rules(config)
         self.epochs = epochs
-        self.log_start_offset = data.start_offset
-        self.producers = ProducerStates()
-        self.segments = Segments(start_offset=data.start_offset)
+        self._producers = ProducerStates()
+        self._segments = Segments(start_offset=data.start_offset)
+        data.progressed = self.progressed
         self.waiting: dict[Waiter, None] = {}
         self.ready = False
         self.damage: str | None = None
         self.on_ready: list[Callable[[], None]] = []
-        self.appended_bytes = 0
         self.remembering = asyncio.Lock()
         self.remembered_end = data.end_offset
 
     def __repr__(self) -> str:
         return f"{self.topic}-{self.index}@{self.data.epoch}"
 
+    # -- state, of which parts may be lent to the core
+
+    @property
+    def producers(self) -> ProducerStates:
+        """All that is known of producers, taken back from the core."""
+        for producer_id, rows in self.data.take_producers():
+            self._producers.extend(producer_id, rows)
+        if self.ready:
+            # Batches without a producer leave nothing else.
+            self._producers.advance(self.data.end_offset)
+        return self._producers
+
+    @producers.setter
+    def producers(self, states: ProducerStates) -> None:
+        self._producers = states
+
+    @property
+    def segments(self) -> Segments:
+        """The virtual segments, taken back from the core."""
+        taken = self.data.take_segment()
+        if taken is not None:
+            self._segments.grow_active(*taken)
+        return self._segments
+
+    @segments.setter
+    def segments(self, segments: Segments) -> None:
+        self._segments = segments
+
+    def _lend(self, batch: Batch) -> None:
+        """Let the core append what goes on behind `batch`, which was appended a moment ago.
+
+        Invariant: what is lent is changed by the core alone, and only as `append_produced` would
+        change it; whoever looks takes it back first. A producer with a transaction is never lent.
+        """
+        active = self._segments.active
+        if active.first_timestamp >= 0:
+            self.data.lend_segment(
+                self.rules,
+                segment_bytes=self.config.segment_bytes,
+                segment_ms=self.config.segment_ms,
+                size_bytes=active.size_bytes,
+                first_timestamp=active.first_timestamp,
+                max_timestamp=active.max_timestamp,
+            )
+        if batch.producer_id >= 0 and not batch.is_transactional:
+            self.data.lend_producer(batch.producer_id, batch.producer_epoch, batch.last_sequence)
+
+    def _take_producer(self, producer_id: int) -> None:
+        rows = self.data.take_producer(producer_id)
+        if rows:
+            self._producers.extend(producer_id, rows)
+
     # -- bounds
+
+    @property
+    def log_start_offset(self) -> int:
+        return self.data.start_offset
+
+    @log_start_offset.setter
+    def log_start_offset(self, offset: int) -> None:
+        self.data.start_offset = offset
 
     @property
     def leader_epoch(self) -> int:
@@ -126,7 +183,7 @@ class Partition:
     @property
     def last_stable_offset(self) -> int:
         """Below it every transaction is decided, and durably so (KIP-98)."""
-        unstable = self.producers.first_unstable_offset()
+        unstable = self._producers.first_unstable_offset()
         high_watermark = self.data.durable_offset
         return high_watermark if unstable is None else min(unstable, high_watermark)
 
@@ -162,7 +219,8 @@ class Partition:
         except BatchRefused as refused:
             raise refusal(refused) from None
         if batch.producer_id >= 0:
-            duplicate = self.producers.check(batch)
+            self._take_producer(batch.producer_id)
+            duplicate = self._producers.check(batch)
             if duplicate is not None:
                 # Invariant: a duplicate is acknowledged no earlier than its original.
                 probe("partition: a batch came twice")
@@ -179,6 +237,7 @@ class Partition:
             )
         except WalBusy as busy:
             raise errors.KafkaStorageError(str(busy)) from None
+        self._lend(batch)
 
     def append_built(self, records: Buf, done: Callable[[], None]) -> int:
         """Append a batch that this broker built itself (a coordinator's); its base offset.
@@ -195,15 +254,15 @@ class Partition:
         base_offset = self.data.end_offset
 
         def on_durable() -> None:
-            self.producers.settle(self.data.durable_offset)
-            self.wake_readers(size_bytes)
+            self.progressed(size_bytes)
             done()
 
         self.engine.append(self.data, batch, on_durable)
         entry = batch.producer_entry(base_offset)
         if entry is not None:
-            self.producers.apply(entry)
-        self.producers.advance(self.data.end_offset)
+            self._take_producer(entry.producer_id)
+            self._producers.apply(entry)
+        self._producers.advance(self.data.end_offset)
         self.segments.add(
             base_offset=base_offset,
             size_bytes=size_bytes,
@@ -211,8 +270,13 @@ class Partition:
             segment_bytes=config.segment_bytes,
             segment_ms=config.segment_ms,
         )
-        self.appended_bytes += size_bytes
         return base_offset
+
+    def progressed(self, size_bytes: int) -> None:
+        """So many bytes more are durable."""
+        self._producers.settle(self.data.durable_offset)
+        if self.waiting:
+            self.wake_readers(size_bytes)
 
     def wake_readers(self, size_bytes: int) -> None:
         for waiter in list(self.waiting):
@@ -221,12 +285,14 @@ class Partition:
     @property
     def has_news(self) -> bool:
         """Whether a snapshot would tell more than the last one does."""
-        return self.log_end_offset > self.remembered_end and len(self.producers) > 0
+        return self.log_end_offset > self.remembered_end and len(self._producers) > 0
 
     def set_config(self, config: TopicConfig) -> None:
         """The topic's configs have changed."""
         self.config = config
         self.rules = produce_rules(config)
+        # What was lent goes by the old ones.
+        self._segments = self.segments
 
     # -- opening
 
@@ -266,6 +332,10 @@ class Partition:
             raise errors.NotLeaderOrFollower(f"{self} has moved")
 
     # -- reading
+
+    def aborted(self, start_offset: int, end_offset: int) -> list[AbortedTransaction]:
+        """The aborted transactions with records in `[start_offset, end_offset)`, by marker."""
+        return self._producers.aborted(start_offset, end_offset)
 
     def check_fetch_offset(self, offset: int) -> None:
         """Raises OffsetOutOfRange; decided from start and end alone (HAZARDS 9)."""

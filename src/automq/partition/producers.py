@@ -225,6 +225,17 @@ class ProducerStates:
         producer.last_timestamp = entry.max_timestamp
         self.end_offset = entry.last_offset + 1
 
+    def extend(self, producer_id: int, rows: Iterable[tuple[int, int, int, int, int]]) -> None:
+        """Takes note of batches that the core has appended for a known producer, oldest first.
+
+        Each goes on where the one before ended, outside of transactions: fields of SeenBatch.
+        """
+        producer = self._producers[producer_id]
+        for row in rows:
+            seen = SeenBatch(*row)
+            producer.batches.append(seen)
+            producer.last_timestamp = seen.timestamp
+
     def advance(self, end_offset: int) -> None:
         """Says that all below `end_offset` was seen, where batches without a producer ended it."""
         self.end_offset = max(self.end_offset, end_offset)

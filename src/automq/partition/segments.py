@@ -67,6 +67,11 @@ class Segments:
         active.max_timestamp = max(active.max_timestamp, max_timestamp)
         return rolls
 
+    def grow_active(self, size_bytes: int, max_timestamp: int) -> None:
+        """The active segment has grown to this without rolling (the core has appended)."""
+        self._rows[-1].size_bytes = size_bytes
+        self._rows[-1].max_timestamp = max_timestamp
+
     def roll(self, base_offset: int) -> None:
         """Begin a new segment at `base_offset`, unless the active one is empty."""
         if self._rows[-1].size_bytes > 0:

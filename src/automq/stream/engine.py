@@ -7,7 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from automq._native import Batch, CacheRead, LogCache, stamp
+from automq._native import Batch, CacheRead, Lane, LogCache, Producing, Run, stamp
 from automq.stream.fair_share import Taker
 from automq.stream.reader import ObjectReader, Read, Wish
 from automq.stream.wal import Wal, WalBusy, WalFailed, WalOptions
@@ -21,33 +21,36 @@ NEVER = 2**63
 """A position that no WAL reaches."""
 
 
-class Stream:
+class Stream(Lane):
     """An append-only sequence of record batches, open here at one epoch.
 
     Offsets: `[start_offset, durable_offset)` can be read; the next batch goes to `end_offset`.
-    `durable_offset` never goes back and never passes what the WAL has synced.
+    `durable_offset` never goes back and never passes what the WAL has synced. The numbers are kept
+    in the core, which appends what is plain by itself (see `broker/runs.py`).
     """
 
-    __slots__ = ("durable_offset", "end_offset", "epoch", "is_open", "start_offset", "stream_id")
+    __slots__ = ("progressed",)
+
+    progressed: Callable[[int], None]
+    """Told how many bytes became durable, of what the core appended; once for each commit."""
 
     def __init__(self, stream_id: int, epoch: int, start_offset: int, end_offset: int) -> None:
-        self.stream_id = stream_id
-        self.epoch = epoch
-        self.start_offset = start_offset
-        self.end_offset = end_offset
-        self.durable_offset = end_offset
-        self.is_open = True
+        self.progressed = ignore
 
     def __repr__(self) -> str:
         at = f"[{self.start_offset}, {self.durable_offset}, {self.end_offset})"
         return f"Stream({self.stream_id}, epoch={self.epoch}, {at})"
 
 
+def ignore(size_bytes: int) -> None:
+    """Nobody waits for this stream."""
+
+
 class Pending(NamedTuple):
-    """An append whose sync is under way: once `position` is durable, the stream is to `offset`."""
+    """What waits for a sync: once `position` is durable, so is `stream` up to `offset`."""
 
     position: int
-    stream: Stream
+    stream: Stream | None
     offset: int
     size_bytes: int
     done: Callable[[], None]
@@ -67,8 +70,8 @@ class StreamEngine:
         self.inflight_bytes_max = options.inflight_bytes_max // 2
         self.cache = cache
         self.reader = reader
+        self.producing = Producing(wal.append, cache)
         self.streams: dict[int, Stream] = {}
-        self.appended_bytes = 0
         self.trimmed_position = wal.end
         self._inflight_bytes = 0
         self._epochs: dict[int, int] = {}
@@ -101,7 +104,7 @@ class StreamEngine:
 
     def close(self, stream: Stream) -> None:
         """No more appends; those under way still finish."""
-        stream.is_open = False
+        stream.close()
         if self.streams.get(stream.stream_id) is stream:
             del self.streams[stream.stream_id]
 
@@ -120,6 +123,20 @@ class StreamEngine:
         if self._inflight_bytes and self._inflight_bytes + size_bytes > self.inflight_bytes_max:
             return False
         return self.wal.used_bytes + size_bytes <= self.wal.bytes_max
+
+    def room_bytes(self) -> int:
+        """How many bytes `has_room` would let in now; 0 where it takes a closer look."""
+        if self._refused_at is not None:
+            return 0
+        wal, cache = self.wal, self.cache
+        return max(
+            0,
+            min(
+                wal.bytes_max - wal.used_bytes,
+                self.inflight_bytes_max - self._inflight_bytes,
+                cache.bytes_max - cache.unreleased_bytes,
+            ),
+        )
 
     @property
     def needs_upload(self) -> bool:
@@ -169,14 +186,24 @@ class StreamEngine:
         self.cache.append(stream.stream_id, base_offset, last_offset, batch.max_timestamp, records)
         stream.end_offset = last_offset + 1
         self._epochs[stream.stream_id] = stream.epoch
-        size_bytes = len(records)
-        self.appended_bytes += size_bytes
-        self._inflight_bytes += size_bytes
-        self._pending.append(Pending(position, stream, last_offset + 1, size_bytes, done))
+        self._wait(Pending(position, stream, last_offset + 1, len(records), done))
+        return base_offset
+
+    def appended(self, run: Run, done: Callable[[], None]) -> None:
+        """The core has appended `run` to the WAL and to memory; `done` runs when it is durable."""
+        if run.refused:
+            self._refused_at = (self.wal.durable, self.trimmed_position)
+        if run.appended_bytes == 0:
+            done()
+            return
+        self._wait(Pending(run.position, None, 0, run.appended_bytes, done))
+
+    def _wait(self, pending: Pending) -> None:
+        self._inflight_bytes += pending.size_bytes
+        self._pending.append(pending)
         if not self._submit_is_due:
             self._submit_is_due = True
             self._loop.call_soon(self._submit)
-        return base_offset
 
     def hurry(self) -> None:
         """What was appended last is waited for by others than its client (see `Wal.hurry`)."""
@@ -209,6 +236,7 @@ class StreamEngine:
     def take_epochs(self) -> dict[int, int]:
         """The epoch of every stream appended to since the last call (with `seal`, for a commit)."""
         epochs, self._epochs = self._epochs, {}
+        epochs.update(self.producing.take_epochs())
         return epochs
 
     def _submit(self) -> None:
@@ -218,17 +246,31 @@ class StreamEngine:
         self._on_appended()
 
     def _on_durable(self, position: int) -> None:
+        # What the core appended moves first: whoever is told below may look at any stream.
+        progress = self.producing.complete(position)
         pending = self._pending
         while pending and pending[0].position <= position:
             append = pending.popleft()
             self._inflight_bytes -= append.size_bytes
-            append.stream.durable_offset = max(append.stream.durable_offset, append.offset)
+            if append.stream is not None:
+                append.stream.advance_durable(append.offset)
             try:
                 append.done()
             except Exception:
                 # One client's trouble must not cost the others of this commit their answers.
-                log.exception("an acknowledgement failed: stream %d", append.stream.stream_id)
+                log.exception("an acknowledgement failed: %s", append.stream or "a run of requests")
+        for stream_id, size_bytes in progress:
+            self._tell(stream_id, size_bytes)
         self.wake_waiting()
+
+    def _tell(self, stream_id: int, size_bytes: int) -> None:
+        stream = self.streams.get(stream_id)
+        if stream is None:
+            return  # closed meanwhile, and whoever waited was woken then
+        try:
+            stream.progressed(size_bytes)
+        except Exception:
+            log.exception("whoever waits for %s was not woken", stream)
 
     def _on_full(self) -> None:
         """The WAL waits for room on its disk: what it holds is uploaded now, to be let go."""

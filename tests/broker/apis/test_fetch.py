@@ -10,6 +10,7 @@ from automq.protocol.messages.delete_topics_request import DeleteTopicsRequest, 
 from automq.protocol.messages.fetch_request import FetchRequest, ForgottenTopic
 from support.messages import batch, fetch, only, produce
 from support.node import Node
+from support.partitions import reopened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -110,8 +111,7 @@ async def test_epochs_are_compared(node: Node) -> None:
 
 async def test_an_old_epoch_is_fenced(node: Node) -> None:
     await filled(node, "fenced")
-    partition = node.broker.partitions.leader_of(b"", "fenced", 0)
-    partition.data.epoch = 3
+    reopened(node.broker.partitions.leader_of(b"", "fenced", 0), epoch=3)
     request = fetch("fenced", current_leader_epoch=2)
     assert await refusal(node, request) is errors.FencedLeaderEpoch
 

@@ -17,6 +17,7 @@ from automq.protocol.messages.offset_for_leader_epoch_request import (
 )
 from support.messages import NOW_MS, batch, fetch, list_offsets, only, produce
 from support.node import Node
+from support.partitions import reopened
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -115,7 +116,7 @@ async def test_list_offsets_compares_epochs(node: Node) -> None:
 
 async def test_list_offsets_fences_old_epochs_and_asks_only_the_leader(node: Node) -> None:
     await filled(node, "list-moved")
-    node.broker.partitions.leader_of(b"", "list-moved", 0).data.epoch = 3
+    reopened(node.broker.partitions.leader_of(b"", "list-moved", 0), epoch=3)
     older = await position(node, "list-moved", LATEST, epoch=2)
     assert errors.by_code(older.error_code) is errors.FencedLeaderEpoch
     await close_partition(node, "list-moved")
