@@ -619,6 +619,10 @@ class Run:
     def answers(self) -> bytes:
         """The framed responses, one after another."""
 
+    @property
+    def mistake(self) -> Exception | None:
+        """An error of the WAL that no request should meet; its producer is told its text."""
+
 @final
 class Producing:
     """Takes plain Produce requests from frames to WAL and log cache, and answers them.
@@ -645,10 +649,6 @@ class Producing:
 
     def complete(self, position: int) -> list[tuple[int, int]]:
         """Everything below `position` is synced: moves durable offsets; stream ids and bytes."""
-
-    @property
-    def last_position(self) -> int | None:
-        """What makes all of it durable; None where nothing waits."""
 
     def take_epochs(self) -> dict[int, int]:
         """The epoch of every stream appended to since the last call."""

@@ -8,18 +8,22 @@ from unittest.mock import patch
 
 import pytest
 
-from automq._native import Run, build_batch
+from automq._native import Buf, Run, build_batch
 from automq.broker.apis.produce import FIRST_TOPIC_ID_VERSION
 from automq.broker.connection import Slot
 from automq.broker.runs import Runs
 from automq.protocol import errors
+from automq.protocol.codec import encode_request
 from automq.protocol.messages.produce_request import (
     PartitionProduceData,
     ProduceRequest,
     TopicProduceData,
 )
+from automq.stream.wal import WalSpaceFull
+from automq.stream.wal.simulated import SimulatedWal
+from support.partitions import hosting
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
-from support.storage import Machine
+from support.storage import Machine, batch
 from support.virtual_node import Answer, VirtualClient, VirtualNode, virtual_node
 from support.virtual_time import WALL_START_MS, run_virtual, virtual
 
@@ -185,6 +189,21 @@ def the_general_way_only() -> Iterator[None]:
         yield
 
 
+@contextmanager
+def a_log_that_raises() -> Iterator[list[Exception]]:
+    """What the write-ahead logs of nodes started in the `with` block raise, once there is any."""
+    raised: list[Exception] = []
+    real = SimulatedWal.append
+
+    def append(self: SimulatedWal, *record: Any) -> int:
+        if raised:
+            raise raised[0]
+        return real(self, *record)
+
+    with patch.object(SimulatedWal, "append", append):
+        yield raised
+
+
 @pytest.mark.parametrize("seed", range(8))
 def test_runs_answer_remember_and_write_what_the_general_way_does(seed: int) -> None:
     with counted() as taken:
@@ -240,3 +259,54 @@ async def test_a_duplicate_of_what_a_run_appended_gets_the_first_offset() -> Non
         assert [row.base_offset for row in rows] == [0, 1, 2, 1, 3]
         late = only(await client.ask(sequenced(9), PRODUCE_VERSION))
         assert errors.by_code(late.error_code) is errors.OutOfOrderSequenceNumber
+
+
+@virtual
+async def test_the_newest_epoch_is_committed_also_where_the_core_wrote_at_an_older_one() -> None:
+    async with hosting(Machine()) as host:
+        partition = await host.create()
+        await host.produce(partition, b"a")
+        frame = Buf(encode_request(produce(b"b"), PRODUCE_VERSION, 1, "me")[4:])
+        engine, was = host.node.engine, partition.data
+        run = engine.producing.produce([frame], now_ms=WALL_START_MS, room_bytes=1 << 20)
+        assert run is not None
+        engine.close(was)
+        again = engine.open(was.stream_id, was.epoch + 1, was.start_offset, was.end_offset)
+        engine.append(again, batch(b"c"), lambda: None)
+        assert engine.take_epochs() == {was.stream_id: was.epoch + 1}
+
+
+@virtual
+async def test_a_run_ends_where_the_log_has_no_room_and_the_rest_waits_for_it() -> None:
+    with a_log_that_raises() as raised, counted() as taken:
+        async with virtual_node(Machine()) as node:
+            await node.create_topic()
+            client = node.client()
+            await client.ask(produce(b"a"), PRODUCE_VERSION)
+            raised.append(WalSpaceFull("full"))
+            answers = [client.send(produce(b"x"), PRODUCE_VERSION) for _ in range(3)]
+            first = only(await answers[0].wait())
+            assert errors.by_code(first.error_code) is errors.KafkaStorageError
+            raised.clear()
+            assert [only(await later.wait()).base_offset for later in answers[1:]] == [1, 2]
+            assert taken[0] == 1
+
+
+def test_a_mistake_in_the_log_is_answered_logged_and_counted(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    async def story() -> None:
+        async with virtual_node(Machine()) as node:
+            await node.create_topic()
+            client = node.client()
+            await client.ask(produce(b"a"), PRODUCE_VERSION)
+            raised.append(ValueError("a mistake of ours"))
+            row = only(await client.ask(produce(b"b"), PRODUCE_VERSION))
+            raised.clear()
+            assert errors.by_code(row.error_code) is errors.UnknownServerError
+            assert row.error_message == "a mistake of ours"
+            assert node.broker.metrics.unexpected_errors == 1
+
+    with a_log_that_raises() as raised:
+        run_virtual(story())
+    assert "the write-ahead log refused a batch" in caplog.text

@@ -60,6 +60,13 @@ struct Request {
     batches: Vec<Batch>,
 }
 
+impl Request {
+    /// More than the frame's where a batch was unpacked for its topic.
+    fn stored_bytes(&self) -> usize {
+        self.batches.iter().map(|batch| batch.bytes.len()).sum()
+    }
+}
+
 /// Requests whose bytes are all right, not appended yet.
 pub struct Checked(Vec<Request>);
 
@@ -112,7 +119,7 @@ impl Producing {
                 break;
             }
             let Some(request) = self.check_one(frame, limits.now_ms) else { break };
-            left_bytes -= frame.len();
+            left_bytes = left_bytes.saturating_sub(frame.len().max(request.stored_bytes()));
             found.push(request);
         }
         Checked(found)
@@ -137,7 +144,7 @@ impl Producing {
     }
 
     /// Appends what was checked, up to the first request that does not go on where its producers
-    /// were. Each request is appended whole, or not touched.
+    /// were, or that the log has no room for. Each request is appended whole, or not touched.
     ///
     /// An error is a mistake of ours: the cache and the lane disagree about a stream.
     pub fn append(
@@ -161,6 +168,9 @@ impl Producing {
             run.requests += 1;
             run.frame_bytes += request.frame.len();
             request.plain.put_response(&request.frame, &rows, &mut run.answers);
+            if run.refused {
+                break; // the others wait for room, they are not refused one after another
+            }
         }
         Ok(run)
     }
@@ -220,11 +230,6 @@ impl Producing {
             self.pending.pop_front();
         }
         moved
-    }
-
-    /// The position that makes all of it durable; None where nothing waits.
-    pub fn last_position(&self) -> Option<u64> {
-        self.pending.back().map(|last| last.position)
     }
 
     /// The epoch of every stream appended to since the last call.

@@ -148,6 +148,8 @@ struct PyRun {
     refused: bool,
     #[pyo3(get)]
     answers: Py<PyBytes>,
+    #[pyo3(get)]
+    mistake: Option<Py<PyAny>>,
 }
 
 /// The write-ahead log: files directly, any other kind by its method.
@@ -198,7 +200,7 @@ impl PyProducing {
         let producing = &self.producing;
         let check = || producing.check(&frames, limits);
         let checked = if large { py.detach(check) } else { check() };
-        let mut log = PyLog { py, appending: &self.appending };
+        let mut log = PyLog { py, appending: &self.appending, mistake: None };
         let run = self
             .producing
             .append(checked, &mut log, &self.cache)
@@ -213,17 +215,13 @@ impl PyProducing {
             position: run.position,
             refused: run.refused,
             answers: PyBytes::new(py, &run.answers).unbind(),
+            mistake: log.mistake.map(|error| error.into_value(py).into_any()),
         }))
     }
 
     fn complete(&mut self, position: u64) -> Vec<(i64, usize)> {
         let moved = self.producing.complete(position).into_iter();
         moved.map(|progress| (progress.lane.stream, progress.size_bytes)).collect()
-    }
-
-    #[getter]
-    fn last_position(&self) -> Option<u64> {
-        self.producing.last_position()
     }
 
     fn take_epochs(&mut self) -> BTreeMap<i64, i32> {
@@ -234,6 +232,8 @@ impl PyProducing {
 struct PyLog<'a, 'py> {
     py: Python<'py>,
     appending: &'a Appending,
+    /// The last error that no log should raise.
+    mistake: Option<PyErr>,
 }
 
 impl Log for PyLog<'_, '_> {
@@ -255,18 +255,20 @@ impl Log for PyLog<'_, '_> {
                 said.and_then(|position| position.extract(self.py))
             }
         };
-        position.map_err(|error| self.refusal(&error))
+        position.map_err(|error| self.refusal(error))
     }
 }
 
 impl PyLog<'_, '_> {
-    fn refusal(&self, error: &PyErr) -> Refusal {
+    fn refusal(&mut self, error: PyErr) -> Refusal {
         let message = error.value(self.py).to_string();
         if error.is_instance_of::<WalFailed>(self.py) {
             return Refusal::Failed;
         }
-        let is_busy = error.is_instance_of::<WalBusy>(self.py);
-        let error_code = if is_busy { KAFKA_STORAGE_ERROR } else { UNKNOWN_SERVER_ERROR };
-        Refusal::Refused { error_code, message }
+        if error.is_instance_of::<WalBusy>(self.py) {
+            return Refusal::Refused { error_code: KAFKA_STORAGE_ERROR, message };
+        }
+        self.mistake = Some(error);
+        Refusal::Refused { error_code: UNKNOWN_SERVER_ERROR, message }
     }
 }

@@ -6,6 +6,7 @@ there. From then on a request that needs no decision costs no Python; the first 
 one, for whatever reason, ends the run and goes the general way.
 """
 
+import logging
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -15,12 +16,15 @@ from automq.broker.connection import Slot
 if TYPE_CHECKING:
     from automq.broker.broker import Broker
 
+log = logging.getLogger(__name__)
+
 
 class Runs:
     """Starts and answers runs on behalf of all connections."""
 
     def __init__(self, broker: "Broker") -> None:
         self._engine = broker.engine
+        self._metrics = broker.metrics
         self._clock = broker.world.clock
         self._produce = broker.engine.producing.produce
 
@@ -37,4 +41,7 @@ class Runs:
 
     def answer(self, slot: Slot, run: Run) -> None:
         """Invariant: the answers leave only once all that `run` appended is durable."""
+        if run.mistake is not None:
+            log.error("the write-ahead log refused a batch", exc_info=run.mistake)
+            self._metrics.unexpected_errors += 1
         self._engine.appended(run, partial(slot.answer, [run.answers]))

@@ -236,7 +236,9 @@ class StreamEngine:
     def take_epochs(self) -> dict[int, int]:
         """The epoch of every stream appended to since the last call (with `seal`, for a commit)."""
         epochs, self._epochs = self._epochs, {}
-        epochs.update(self.producing.take_epochs())
+        for stream_id, epoch in self.producing.take_epochs().items():
+            # Opened again since the core wrote to it, the newer one counts (they only grow).
+            epochs[stream_id] = max(epoch, epochs.get(stream_id, epoch))
         return epochs
 
     def _submit(self) -> None:
