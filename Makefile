@@ -1,6 +1,6 @@
 # Entry points. Each is one line; what needs more is Python in tools/.
 .DEFAULT_GOAL := help
-.PHONY: help setup run build check test test-long bench soak soak-kills docs fuzz
+.PHONY: help setup run build check test test-long bench counts soak soak-kills docs fuzz
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## /{printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ test-long: setup  ## foreign clients, crash and soak tests
 
 bench: setup  ## measure beside Apache Kafka (ONLY=small, ARGS="--quick")
 	@.venv/bin/python -m benches --only "$(ONLY)" $(ARGS)
+
+counts: setup  ## count the instructions of fixed native work, beside what is kept (ARGS=--keep)
+	@.venv/bin/python -m benches.counts $(ARGS)
 
 soak-kills: setup  ## an hour of produce, trim, topic deletion, merging and 30 kills; the store must be in order afterwards
 	@.venv/bin/python -m pytest -q -m long tests/crash/test_soak.py --timeout 7200

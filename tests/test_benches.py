@@ -4,7 +4,7 @@ import json
 import os
 
 import pytest
-from benches import table, workloads
+from benches import counts, table, workloads
 from benches.__main__ import choose
 from benches.brokers import Kind
 from benches.figures import STANDARD, Figure, Part, Workload
@@ -153,3 +153,27 @@ def test_a_picture_of_many_numbers_shows_the_worst_of_each_column() -> None:
 def test_a_process_has_memory_and_has_used_time() -> None:
     assert memory_mib(os.getpid()) > 1
     assert usage(os.getpid()).cpu_s > 0
+
+
+def test_instructions_are_compared_with_what_is_kept() -> None:
+    kept = {"same": 1000, "little": 1000, "more": 1000, "less": 1000, "gone": 1000}
+    now = {"same": 1000, "little": 1040, "more": 1060, "less": 900, "new": 7}
+
+    assert list(counts.compare(kept, now)) == [
+        "more: +6.0%, 1,000 before, 1,060 now",
+        "less: -10.0%, 1,000 before, 900 now",
+        "gone: is not counted any more, 1,000 before",
+        "new: 7, not counted before",
+    ]
+
+
+def test_only_more_instructions_are_a_fault() -> None:
+    assert counts.grew({"a": 1000, "b": 1000}, {"a": 500, "b": 1051})
+    assert not counts.grew({"a": 1000, "gone": 1000}, {"a": 1049, "new": 5})
+
+
+def test_what_is_counted_is_kept() -> None:
+    kept = counts.read_kept().instructions
+
+    assert kept
+    assert "decode ProduceRequest" in kept
