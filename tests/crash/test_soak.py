@@ -37,6 +37,11 @@ def audit(server: Server, *words: str) -> Result:
     return CliRunner().invoke(cli, ["storage", "audit", *options, *words])
 
 
+def log_in_the_store(directory: Path) -> str:
+    """The setting: beside the data, of which the audit then sees every object."""
+    return f"automq.wal.uri=object+file://{directory}/data/store"
+
+
 def is_clean(server: Server) -> bool:
     """Whether an audit beside the running broker finds nothing, leaked or missing."""
     done = audit(server)
@@ -76,6 +81,11 @@ def test_after_kills_a_directory_is_in_order(tmp_path: Path) -> None:
         soak(server, seconds=6, kills=3, seed=61, per_s=100)
 
 
+def test_after_kills_a_directory_with_the_log_in_it_is_in_order(tmp_path: Path) -> None:
+    with running(tmp_path, *SETTINGS, log_in_the_store(tmp_path)) as server:
+        soak(server, seconds=6, kills=3, seed=64, per_s=100)
+
+
 def test_after_kills_a_bucket_is_in_order(
     tmp_path: Path, moto_server: Moto, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -88,6 +98,9 @@ def test_after_kills_a_bucket_is_in_order(
 
 @pytest.mark.long
 @pytest.mark.timeout(7_200)
-def test_after_an_hour_of_kills_a_directory_is_in_order(tmp_path: Path) -> None:
-    with running(tmp_path, *SETTINGS) as server:
+@pytest.mark.parametrize("log", ["in files", "in objects"])
+def test_after_an_hour_of_kills_a_directory_is_in_order(tmp_path: Path, log: str) -> None:
+    settings = [*SETTINGS, log_in_the_store(tmp_path)] if log == "in objects" else SETTINGS
+    with running(tmp_path, *settings) as server:
         soak(server, seconds=3_600, kills=30, seed=63, per_s=50)
+        assert "merged" in server.log

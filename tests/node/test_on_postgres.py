@@ -102,6 +102,9 @@ def test_a_log_whose_numbers_are_registered_there_is_recovered_and_taken_over(
         server.start()
         load.progresses()
         load.finish()
+        audited = automq(server, "storage", "audit", "--json")
+        assert audited.exit_code == 0, audited.output
+        assert json.loads(audited.output)["counts"]["write-ahead logs"]["objects"] > 1
         keys = database.sql("SELECT count(*) FROM with_wal WHERE key LIKE 'wal/%'")
         assert int(keys) > 1
         server.kill()

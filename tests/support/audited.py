@@ -40,6 +40,7 @@ class AuditedMachine(Machine):
             metadata_store=steady,
             before=MetadataReader(register),
             after=MetadataReader(register),
+            clock=self.world.clock,
         )
 
     async def findings(self) -> list[tuple[Is, str]]:

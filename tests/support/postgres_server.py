@@ -96,6 +96,12 @@ class Postgres:
                 continue
         self._process.wait()
         self._process = None
+        # The others are nobody's children now. While one of them is dying their shared memory is
+        # in use, and a new server refuses to start.
+        deadline_s = time.monotonic() + START_TIMEOUT_S
+        while any(_is_running(pid) for pid in pids):
+            assert time.monotonic() < deadline_s, pids
+            time.sleep(POLL_S)
 
     def sql(self, text: str, database: str = "postgres") -> str:
         """What psql prints for it, without decoration."""
@@ -237,6 +243,15 @@ def _somebody() -> pwd.struct_passwd | None:
         return None
     known = {it.pw_name: it for it in pwd.getpwall()}
     return known.get("postgres") or known["nobody"]
+
+
+def _is_running(pid: int) -> bool:
+    """Whether a process still holds anything: one that is only waited for does not."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+    return stat.rpartition(")")[2].split()[0] not in ("Z", "X")
 
 
 def _as_somebody() -> dict[str, Any]:

@@ -5,6 +5,7 @@ holds by both readings is said:
 
 * **Leaked**: what nobody can come to need, whatever any clock says; see `judging`. It may be
   deleted at any time.
+* Write-ahead logs in an object store: see `wal_audit`.
 * **Missing**: an object from which both readings read, and that is not there when asked for again
   after both; an entry or a snapshot of the log itself (`log_audit`). That is damage.
 
@@ -16,12 +17,14 @@ from collections.abc import AsyncIterator, Iterator
 from automq.controller.judging import DATA, WAL, Is, LogKeys, judge_object, object_of
 from automq.controller.log_audit import ends_early, log_findings
 from automq.controller.report import Finding, Report
+from automq.controller.wal_audit import WalAudit, held_logs
 from automq.metadata.image import Image
 from automq.metadata.reader import MetadataReader
 from automq.metadata.register import Listed
 from automq.metadata.storage import COMMITTED, Object
 from automq.objectstore import NotFound, ObjectInfo, ObjectStore
 from automq.stream.keys import data_key
+from automq.world import Clock
 
 SLICE = 1_000
 
@@ -72,7 +75,10 @@ def stream_ids(image: Image) -> Iterator[int]:
 
 
 class Audit:
-    """One comparison of a store with the log. Only reads."""
+    """One comparison of a store with the log. Only reads.
+
+    `wal_store`: where write-ahead logs are, if that is an object store and another place.
+    """
 
     def __init__(
         self,
@@ -81,10 +87,15 @@ class Audit:
         metadata_store: Listed,
         before: MetadataReader,
         after: MetadataReader,
+        clock: Clock,
+        wal_store: ObjectStore | None = None,
     ) -> None:
         self._store = store
         self._metadata_store = metadata_store
+        self._wal_store = wal_store
         self._before, self._after = before, after
+        self._clock = clock
+        self._leaked_wal_keys: list[tuple[ObjectStore, list[str]]] = []
         self.report = Report()
         self.is_empty = False
         """Whether there is no metadata log, once `run` has looked."""
@@ -108,6 +119,7 @@ class Audit:
             self.is_empty = True
             return self.report
         listed = [info async for info in self._listing()]
+        wal_place = [info async for info in self._wal_listing()]
         await self._after.load()
         log = {info.key: info for info in listed if info.key.startswith("meta/")}
         for finding in await log_findings(self._before, self._after, log):
@@ -116,6 +128,9 @@ class Audit:
             # What else is there cannot be judged by what is known.
             return self.report
         await self._judge_all(listed)
+        await self._judge_wals(self._store, listed)
+        if self._wal_store is not None:
+            await self._judge_wals(self._wal_store, wal_place)
         for finding in holes(self.image):
             self.report.find(finding)
         self.report.streams = self.image.storage.tables.stream_count
@@ -132,6 +147,30 @@ class Audit:
         if self._metadata_store is not self._store:
             async for info in self._metadata_store.list("meta/"):
                 yield info
+
+    async def _wal_listing(self) -> AsyncIterator[ObjectInfo]:
+        """What lies where write-ahead logs are, if that is another place."""
+        if self._wal_store is not None:
+            for prefix in ("wal/", "wals/"):
+                async for info in self._wal_store.list(prefix):
+                    yield info
+
+    async def _judge_wals(self, store: ObjectStore, listed: list[ObjectInfo]) -> None:
+        infos = []
+        for info in listed:
+            if wal := WAL.fullmatch(info.key):
+                if wal[1] == self.cluster_id.hex():
+                    infos.append(info)
+                else:
+                    self.report.count(Is.ANOTHER, info.size_bytes)
+        logs, others = held_logs(infos, self.cluster_id)
+        for info in others:
+            self.report.count(Is.WAL, info.size_bytes)
+        before, now_ms = self._before.image, self._clock.now_ms()
+        job = WalAudit(store, before, self.image, self._newest, self.report, now_ms=now_ms)
+        for held in logs:
+            await job.judge(held)
+        self._leaked_wal_keys.append((store, job.leaked))
 
     async def _judge_all(self, listed: list[ObjectInfo]) -> None:
         readings = (self._before, self._after)
@@ -166,10 +205,7 @@ class Audit:
                 self._find(what, info, "the metadata log does not need it any more")
             else:
                 self.report.count(what, info.size_bytes)
-        elif wal := WAL.fullmatch(info.key):
-            is_ours = wal[1] == self.cluster_id.hex()
-            self.report.count(Is.WAL if is_ours else Is.ANOTHER, info.size_bytes)
-        else:
+        elif not WAL.fullmatch(info.key):
             self._find(Is.UNEXPECTED, info, "no cluster writes such a key")
 
     def _find(self, what: Is, info: ObjectInfo, why: str) -> None:
@@ -195,10 +231,14 @@ class Audit:
 
     async def is_still_read(self, object_id: int) -> bool:
         """Whether it is named now: what has gone meanwhile is not missing."""
+        known = (await self._newest()).storage.object(object_id)
+        return known is not None and is_read(known)
+
+    async def _newest(self) -> Image:
+        """What the log says now."""
         if await self._after.poll() is None:
             await self._after.load()
-        known = self.image.storage.object(object_id)
-        return known is not None and is_read(known)
+        return self.image
 
     async def repair(self) -> int:
         """Delete what is leaked; how many. What is of no known kind is left alone, and everything
@@ -210,8 +250,9 @@ class Audit:
             return 0
         leaked = [it.key for it in self.report.findings if it.what is Is.LEAKED]
         meta = [key for key in leaked if key.startswith("meta/")]
-        data = [key for key in leaked if not key.startswith("meta/")]
-        for store, keys in ((self._store, data), (self._metadata_store, meta)):
+        data = [key for key in leaked if key.startswith("data/")]
+        places = [(self._store, data), (self._metadata_store, meta), *self._leaked_wal_keys]
+        for store, keys in places:
             for at in range(0, len(keys), SLICE):
                 await store.delete_many(keys[at : at + SLICE])
         return len(leaked)

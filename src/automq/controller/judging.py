@@ -20,7 +20,9 @@ from automq.metadata.storage import DOOMED, PREPARED
 from automq.stream.keys import data_key
 
 DATA = re.compile(r"data/[0-9a-f]{2}/([0-9a-f]{32})/([0-9a-f]{16})")
-WAL = re.compile(r"(?:wals|wal/[0-9a-f]{2})/([0-9a-f]{32})/[0-9a-f]{16}(?:/[0-9a-f]{16})?")
+WAL = re.compile(
+    r"(?:wals|wal/[0-9a-f]{2})/([0-9a-f]{32})/[0-9a-f]{16}(?:/[0-9a-f]{16}(?:-[0-9a-f]{32})?)?"
+)
 ENTRY = re.compile(r"meta/(\d{10})/(\d{14})")
 CLOSED = re.compile(r"meta/(\d{10})/closed")
 _HINT = re.compile(r"meta/(\d{10})/snapshot-\d+")

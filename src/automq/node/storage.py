@@ -32,7 +32,7 @@ from automq.objectstore import (
 )
 from automq.objectstore.store import MULTIPART_BYTES
 from automq.objectstore.uri import Address
-from automq.stream.wal import Tasks, WalHome, wal_home
+from automq.stream.wal import Tasks, WalHome, store_uri_of, wal_home
 from automq.world import World
 
 R = TypeVar("R", bound=Register)
@@ -100,6 +100,8 @@ class ReadLog:
 
     register: SteadyRegister
     keys: Listed
+    rows: ListedRegister
+    """The same, each call one attempt: what tells who has the numbers of a WAL."""
 
 
 @asynccontextmanager
@@ -110,11 +112,12 @@ async def log_at(config: NodeConfig, world: World) -> AsyncIterator[ReadLog]:
         assert isinstance(table, PostgresRegister)
         async with closed_after(table):
             patience = Patience(attempts_max=ATTEMPTS_MAX)
-            yield ReadLog(SteadyRegister(table, world, patience), table)
+            yield ReadLog(SteadyRegister(table, world, patience), table, table)
     else:
         store = reading_at(config, world, config.metadata_uri)
         async with closed_after(ObjectStoreRegister(store)) as register:
-            yield ReadLog(SteadyRegister(register, world, Patience(attempts_max=1)), store)
+            once = Patience(attempts_max=1)
+            yield ReadLog(SteadyRegister(register, world, once), store, register)
 
 
 @asynccontextmanager
@@ -142,10 +145,7 @@ def wals_at(
     """
 
     def store_at(uri: str) -> Retrying:
-        store = open_at(config, world, uri.removeprefix(REGISTERED))
-        if uri.startswith(REGISTERED):
-            store = RegisteredStore(store, register)
-        return robust(store, world, metrics)
+        return robust(wal_store_at(config, world, uri, register), world, metrics)
 
     def home(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
         try:
@@ -154,6 +154,26 @@ def wals_at(
             raise NodeFailure(str(error), status=2) from None
 
     return home
+
+
+def wal_store_at(
+    config: NodeConfig, world: World, uri: str, register: ListedRegister
+) -> ObjectStore:
+    """The store of a WAL's URI, each call of it one attempt. Raises NodeFailure."""
+    store = open_at(config, world, uri.removeprefix(REGISTERED))
+    return RegisteredStore(store, register) if uri.startswith(REGISTERED) else store
+
+
+def reading_wals_at(
+    config: NodeConfig, world: World, register: ListedRegister
+) -> ObjectStore | None:
+    """Where the WALs of the configuration are, as `reading_at`; None if they are in files, or in
+    the store that the data are in. Raises NodeFailure.
+    """
+    uri = store_uri_of(config.wal_uri)
+    if uri is None or uri == config.storage_uri:
+        return None
+    return Retrying(wal_store_at(config, world, uri, register), world).within(PATIENCE_MS)
 
 
 def credentials_of(config: NodeConfig, uri: str) -> Credentials | None:

@@ -74,7 +74,7 @@ async def audit_of(config: NodeConfig) -> "AsyncIterator[tuple[Audit, ObjectStor
     """An audit of the store and the log that `config` names, and that store."""
     from automq.controller.audit import Audit
     from automq.metadata.reader import MetadataReader
-    from automq.node.storage import log_at, reading_at
+    from automq.node.storage import log_at, reading_at, reading_wals_at
     from automq.world import system_world
 
     world = system_world()
@@ -86,6 +86,8 @@ async def audit_of(config: NodeConfig) -> "AsyncIterator[tuple[Audit, ObjectStor
             metadata_store=store if is_one else log.keys,
             before=MetadataReader(log.register),
             after=MetadataReader(log.register),
+            clock=world.clock,
+            wal_store=reading_wals_at(config, world, log.rows),
         )
         yield job, store
 

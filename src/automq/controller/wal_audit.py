@@ -1,0 +1,204 @@
+"""What an audit says of write-ahead logs in an object store: what of them nobody needs any more.
+
+Of a log that is closed one object stays for ever, the lowest mark that ended it: it keeps an owner
+that was stopped in the middle of a create from acknowledging (HAZARDS 1). Of one that is open what
+lies below its stored start is committed. Everything else below is deleted by whoever let it go: so
+it counts as leaked once it is old, or once the begin mark is gone, which is deleted last.
+
+Invariant: only what the first of two readings of the metadata let go is called leaked: a log that
+is closed stays closed, a start never goes back, and no taker asks for what is below it. The mark is
+told by its bytes, never by the position at which the log was closed: one that was given up ends
+before its fence.
+"""
+
+import re
+from collections.abc import Awaitable, Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from automq._native import WAL_OBJECT_HEADER_BYTES, WalDamaged, WalObject, WalUnsupported
+from automq._native import wal_object_header as header_of
+from automq.controller.judging import Is
+from automq.controller.report import Finding, Report
+from automq.metadata.image import Image
+from automq.metadata.storage import Wal
+from automq.objectstore import Corrupt, NotFound, ObjectInfo, ObjectStore
+from automq.stream.wal.object_keys import mark_key, number_at, position_at, wal_key
+from automq.stream.wal.object_wal import CREATES_MAX
+
+LET_GO_MS = 3_600_000
+"""What was written so long ago and was let go should have been deleted: that is tried at once."""
+MARKS = ("fence", "end")
+
+_BEGIN = re.compile(r"wals/[0-9a-f]{32}/([0-9a-f]{16})")
+_OBJECT = re.compile(r"wal/[0-9a-f]{2}/[0-9a-f]{32}/([0-9a-f]{16})/([0-9a-f]{16})")
+
+
+@dataclass(slots=True)
+class Held:
+    """What a store holds of one log: its begin mark, and its objects by number."""
+
+    wal_id: int
+    begin: ObjectInfo | None = None
+    objects: dict[int, ObjectInfo] = field(default_factory=dict)
+
+    def numbers(self) -> list[int]:
+        return sorted(self.objects)
+
+
+@dataclass(frozen=True, slots=True)
+class Needless:
+    """What of a log was let go, and why; `is_closed`: its begin mark is needless as well."""
+
+    numbers: tuple[int, ...] = ()
+    why: str = ""
+    is_closed: bool = False
+
+
+def held_logs(
+    infos: Iterable[ObjectInfo], cluster_id: bytes
+) -> tuple[list[Held], list[ObjectInfo]]:
+    """The logs of a cluster that `infos` belong to, and what belongs to none as it is: the bytes of
+    an object whose number is registered elsewhere, say.
+    """
+    logs: dict[int, Held] = {}
+    others: list[ObjectInfo] = []
+    for info in infos:
+        if found := _BEGIN.fullmatch(info.key):
+            wal_id = int(found[1], 16)
+            if info.key == mark_key(cluster_id, wal_id):
+                logs.setdefault(wal_id, Held(wal_id)).begin = info
+                continue
+        elif found := _OBJECT.fullmatch(info.key):
+            wal_id, number = int(found[1], 16), int(found[2], 16)
+            if info.key == wal_key(cluster_id, wal_id, number):
+                logs.setdefault(wal_id, Held(wal_id)).objects[number] = info
+                continue
+        others.append(info)
+    return list(logs.values()), others
+
+
+class WalAudit:
+    """Judges the logs in one store, which were listed between two readings of the metadata.
+
+    `newest` reads on, and answers with what the metadata say now.
+    """
+
+    def __init__(
+        self,
+        store: ObjectStore,
+        before: Image,
+        after: Image,
+        newest: Callable[[], Awaitable[Image]],
+        report: Report,
+        *,
+        now_ms: float,
+    ) -> None:
+        self._store = store
+        self._before, self._after, self._newest = before.storage, after.storage, newest
+        self._cluster_id = after.cluster.cluster_id
+        self._report = report
+        self._now_ms = now_ms
+        self.leaked: list[str] = []
+        """In the order in which they may be deleted: a begin mark comes after all else."""
+
+    async def judge(self, held: Held) -> None:
+        """Count what is there of a log, and name what is not as it should be."""
+        if held.wal_id >= self._after.next_wal:
+            self._name_unknown(held)
+            return
+        before = self._before.wals.get(held.wal_id)
+        if before is None:
+            self._count_needed(held, Needless())
+            return
+        if before.closed:
+            needless = await self._closed(before, held)
+        else:
+            numbers = [it for it in held.numbers() if it < number_at(before.start)]
+            needless = Needless(tuple(numbers), "what the log has from there on is committed")
+        self._count_needed(held, needless)
+        for number in needless.numbers:
+            await self._judge_needless(held.objects[number], held, needless)
+        if needless.is_closed and held.begin is not None:
+            await self._judge_needless(held.begin, held, needless)
+        await self._must_go_on(held)
+
+    def _name_unknown(self, held: Held) -> None:
+        why = f"no write-ahead log {held.wal_id} was ever registered"
+        for info in self._all(held):
+            self._report.find(Finding.at(Is.UNEXPECTED, info, why))
+
+    def _all(self, held: Held) -> Iterator[ObjectInfo]:
+        if held.begin is not None:
+            yield held.begin
+        yield from held.objects.values()
+
+    def _count_needed(self, held: Held, needless: Needless) -> None:
+        if held.begin is not None and not needless.is_closed:
+            self._report.count(Is.WAL, held.begin.size_bytes)
+        for number in held.objects.keys() - set(needless.numbers):
+            self._report.count(Is.WAL, held.objects[number].size_bytes)
+
+    async def _closed(self, wal: Wal, held: Held) -> Needless:
+        """All but the mark that ended it; only what is below the end where no mark is found."""
+        why = "the log is closed, all of it is committed"
+        first = number_at(wal.fence)
+        behind = [number for number in held.numbers() if number >= first]
+        mark = await self._lowest_mark(behind, wal)
+        if mark is None:
+            # It was closed as one that never began: the next start that finds it ends it.
+            return Needless(tuple(it for it in held.numbers() if it < first), why)
+        return Needless(tuple(it for it in held.numbers() if it != mark), why, is_closed=True)
+
+    async def _lowest_mark(self, numbers: list[int], wal: Wal) -> int | None:
+        if numbers == [number_at(wal.fence)] and wal.fence == position_at(numbers[0]):
+            # As nearly every log is, and for ever: nothing is asked about it.
+            return numbers[0]
+        for number in numbers:
+            found = await self._header(wal_key(self._cluster_id, wal.wal, number))
+            if isinstance(found, WalObject) and found.kind in MARKS:
+                return number
+        return None
+
+    async def _judge_needless(self, info: ObjectInfo, held: Held, needless: Needless) -> None:
+        is_old = 0 < info.modified_ms < self._now_ms - LET_GO_MS
+        if held.begin is not None and not is_old:
+            self._report.count(Is.DOOMED, info.size_bytes)
+        elif await self._header(info.key) is not None:
+            # Still there. Without a begin mark whoever removes it has removed all it found.
+            self._report.find(Finding.at(Is.LEAKED, info, needless.why))
+            self.leaked.append(info.key)
+
+    async def _must_go_on(self, held: Held) -> None:
+        """A log that is open has its begin mark, and no gap below what its owner wrote last."""
+        wal = self._after.wals.get(held.wal_id)
+        if wal is None or wal.closed or not held.objects:
+            return
+        if held.begin is None:
+            key = mark_key(self._cluster_id, wal.wal)
+            if await self._header(key) is None and await self._open_at(wal) >= 0:
+                why = "its write-ahead log is not closed, and no start finds it without this mark"
+                self._report.find(Finding(Is.MISSING, key, 0, why))
+        for number in range(number_at(wal.start), max(held.objects) - CREATES_MAX + 1):
+            key = wal_key(self._cluster_id, wal.wal, number)
+            if number in held.objects or await self._header(key) is not None:
+                continue
+            if 0 <= await self._open_at(wal) <= number:
+                why = "its write-ahead log goes on behind it, and it is not committed"
+                self._report.find(Finding(Is.MISSING, key, 0, why))
+            return
+
+    async def _open_at(self, wal: Wal) -> int:
+        """The object that a log starts in now, -1 once it was taken over: what is absent may have
+        been let go meanwhile, and a taker tells what it misses."""
+        known = (await self._newest()).storage.wals.get(wal.wal)
+        is_open = known is not None and not known.closed and known.attempt == 0
+        return number_at(known.start) if known is not None and is_open else -1
+
+    async def _header(self, key: str) -> WalObject | str | None:
+        """What an object says that it is; why it says nothing; None if it is not there."""
+        try:
+            return header_of(await self._store.get_range(key, 0, WAL_OBJECT_HEADER_BYTES))
+        except NotFound:
+            return None
+        except (Corrupt, WalDamaged, WalUnsupported) as error:
+            return str(error)
