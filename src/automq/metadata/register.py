@@ -24,6 +24,10 @@ class Unfit(Unsettled):
     """
 
 
+class Unsafe(Unfit):
+    """It answers, and what it acknowledges may be lost as it is set up."""
+
+
 class Register(Protocol):
     """Keys that are created once. Each call is one attempt and may raise Unsettled.
 

@@ -14,7 +14,7 @@ from automq.metadata.postgres.links import Links, Server, Session
 from automq.metadata.postgres.location import Location, Standby, host_text
 from automq.metadata.postgres.register import PostgresRegister
 from automq.metadata.postgres.statements import UNFIT, Statements
-from automq.metadata.register import Unfit, Unsettled
+from automq.metadata.register import Unfit, Unsafe, Unsettled
 from automq.objectstore import ObjectInfo
 from automq.world import Clock
 
@@ -39,9 +39,12 @@ def open_register(location: Location, password: str | None, clock: Clock) -> Pos
 
 
 class Connector:
-    """Finds, among the hosts of a location, the one that takes writes. A `Connect`."""
+    """Finds, among the hosts of a location, the one that takes writes. A `Connect`.
 
-    def __init__(self, location: Location, password: str | None) -> None:
+    `warns`: it says once in the log that a lone server is believed.
+    """
+
+    def __init__(self, location: Location, password: str | None, *, warns: bool = True) -> None:
         try:
             import asyncpg
         except ImportError:
@@ -57,21 +60,28 @@ class Connector:
             with_standby=location.standby is Standby.REQUIRED,
             lock_timeout_ms=max(1, location.timeout_ms // 2),
         )
-        self._has_warned = False
+        self._has_warned = not warns
 
     async def __call__(self) -> Session:
+        return await self.open()
+
+    async def open(self) -> "AsyncpgSession":
+        """Raises Unsettled; Unfit if no host can be used, Unsafe if one answers."""
         refused: list[str] = []
-        is_for_good = True
+        is_for_good, is_unsafe = True, False
         for host, port in self._location.hosts:
             try:
                 return await self._open(host, port)
             except Unsettled as why:
                 refused.append(f"{host_text(host, port)}: {why}")
                 is_for_good &= isinstance(why, Unfit)
+                is_unsafe |= isinstance(why, Unsafe)
         text = f"PostgreSQL at {'; '.join(refused)}"
-        raise Unfit(text) if is_for_good else Unsettled(text)
+        if not is_for_good:
+            raise Unsettled(text)
+        raise Unsafe(text) if is_unsafe else Unfit(text)
 
-    async def _open(self, host: str, port: int) -> Session:
+    async def _open(self, host: str, port: int) -> "AsyncpgSession":
         where = self._location
         dsn = f"postgresql://{quote(where.user, safe='')}@{host_text(host, port)}/"
         with our_words():
@@ -101,9 +111,9 @@ class Connector:
         standby_names, persistence = await session.introduce()
         standby = self._location.standby
         if persistence == UNLOGGED:
-            raise Unfit(f"the table {self._location.table} is unlogged: a crash would empty it")
+            raise Unsafe(f"the table {self._location.table} is unlogged: a crash would empty it")
         if session.is_pooled and standby is Standby.REQUIRED:
-            raise Unfit(
+            raise Unsafe(
                 "a pooler stands between, which may lead to another server at any time; name the "
                 "servers themselves"
             )
@@ -172,6 +182,10 @@ class AsyncpgSession:
             return []
         texts = [[str(it, "utf-8") for it in row if it is not None] for row in rows]
         return [ObjectInfo(key, int(size), int(made_ms)) for key, size, made_ms in texts]
+
+    async def drop_if_empty(self) -> None:
+        """Take the table away unless it holds something."""
+        await self._execute(self._sql.drop_if_empty())
 
     def abort(self) -> None:
         self._connection.terminate()
@@ -284,7 +298,7 @@ def told(why: Exception) -> Unsettled:
     code: str = getattr(why, "sqlstate", None) or ""
     text = str(why) or type(why).__name__
     if code == UNFIT:
-        return Unfit(text)
+        return Unsafe(text)
     if code == _UNDEFINED_TABLE:
         return NoTable(text)
     if code.startswith(_REFUSALS) or isinstance(why, ValueError):

@@ -97,6 +97,16 @@ class Statements:
             "created_at timestamptz NOT NULL DEFAULT clock_timestamp())"
         )
 
+    def drop_if_empty(self) -> str:
+        """Takes the table away. Whoever puts something into it meanwhile is waited for, or makes
+        it again: the lock is held from before the look until the end."""
+        return (
+            f"DO $$ BEGIN SET LOCAL lock_timeout = {self.lock_timeout_ms}; "
+            f"LOCK TABLE {self.table} IN ACCESS EXCLUSIVE MODE; "
+            f"IF NOT EXISTS (SELECT FROM {self.table}) THEN DROP TABLE {self.table}; END IF; "
+            "END $$"
+        )
+
     def identity(self) -> str:
         """A query that tells servers, histories and poolers apart."""
         return (

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from automq.objectstore.check.trial import Trial, patiently
+from automq.world import Clock
 
 SMALL_BYTES = 4 << 10
 LARGE_BYTES = 8 << 20
@@ -17,7 +18,7 @@ SERIES_MS_MAX = 6_000
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """A series of one operation on objects of one size, `AT_ONCE` under way at any time."""
+    """A series of one operation on objects of one size, some under way at any time."""
 
     operation: str
     size_bytes: int
@@ -40,19 +41,23 @@ async def measure(trial: Trial) -> list[Speed]:
         def get(number: int, keys: list[str] = keys) -> Awaitable[object]:
             return patiently(lambda: trial.by(number).get(keys[number]))
 
-        written = await _series(trial, "put", size_bytes, count, put)
-        speeds += [written, await _series(trial, "get", size_bytes, written.count, get)]
+        clock = trial.world.clock
+        written = await series(clock, "put", size_bytes, count, put)
+        speeds += [written, await series(clock, "get", size_bytes, written.count, get)]
     return speeds
 
 
-async def _series(
-    trial: Trial,
+async def series(
+    clock: Clock,
     operation: str,
     size_bytes: int,
     count: int,
     call: Callable[[int], Awaitable[object]],
+    *,
+    at_once: int = AT_ONCE,
 ) -> Speed:
-    now_ms = trial.world.clock.monotonic_ms
+    """Call it with each number up to `count`, or until that takes too long."""
+    now_ms = clock.monotonic_ms
     started_ms = now_ms()
     took_ms: list[float] = []
 
@@ -65,7 +70,7 @@ async def _series(
                 return
 
     numbers = iter(range(count))
-    await asyncio.gather(*(work(numbers) for _ in range(AT_ONCE)))
+    await asyncio.gather(*(work(numbers) for _ in range(at_once)))
     seconds = max(now_ms() - started_ms, 0.001) / 1000
     in_order = sorted(took_ms)
     return Speed(
