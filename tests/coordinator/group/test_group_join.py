@@ -225,6 +225,41 @@ def test_a_leader_that_does_not_join_is_succeeded(life: Life) -> None:
     assert life.answers[follower.token].leader == "b"
 
 
+def test_a_first_rebalance_ends_when_nobody_has_come_for_the_delay(life: Life) -> None:
+    first = life.join("g", new="a", requires_known_member_id=False)
+    life.wait(1_000)
+    life.join("g", new="b", requires_known_member_id=False)
+    life.wait(2_999)
+    assert first.token not in life.answers
+    life.wait(1)
+    assert [m.member_id for m in life.answers[first.token].members] == ["a", "b"]
+
+
+def test_members_that_keep_coming_hold_a_first_rebalance_up_for_one_timeout(life: Life) -> None:
+    fields: dict[str, Any] = {"rebalance_timeout_ms": 5_000, "requires_known_member_id": False}
+    first = life.join("g", new="a", **fields)
+    for number in range(2):
+        life.wait(2_000)
+        life.join("g", new=f"b{number}", **fields)
+    life.wait(999)
+    assert first.token not in life.answers
+    life.wait(1)
+    assert len(life.answers[first.token].members) == 3
+
+
+def test_a_first_rebalance_waits_for_its_delay_where_that_is_longer_than_a_timeout(
+    life: Life,
+) -> None:
+    fields: dict[str, Any] = {"rebalance_timeout_ms": 1_000, "requires_known_member_id": False}
+    first = life.join("g", new="a", **fields)
+    life.wait(2_000)
+    life.join("g", new="b", **fields)
+    life.wait(999)
+    assert first.token not in life.answers
+    life.wait(1)
+    assert len(life.answers[first.token].members) == 2
+
+
 def test_a_new_member_waits_five_minutes_at_most(life: Life) -> None:
     fields: dict[str, Any] = {"session_timeout_ms": 1_800_000, "rebalance_timeout_ms": 600_000}
     life.stable("g", "a", **fields)

@@ -146,7 +146,8 @@ GROUP_MAX_SESSION_TIMEOUT_MS = number(
     "group.max.session.timeout.ms", "The longest session timeout a member of a group may ask for."
 )
 GROUP_INITIAL_REBALANCE_DELAY_MS = number(
-    "group.initial.rebalance.delay.ms", "How long an empty group waits for more members to join."
+    "group.initial.rebalance.delay.ms",
+    "How long an empty group waits for more members to join; each one that comes starts it anew.",
 )
 GROUP_MAX_SIZE = number("group.max.size", "How many members a group may have.")
 OFFSET_METADATA_MAX_BYTES = number(

@@ -69,17 +69,13 @@ class Member:
         return next(p.name for p in self.protocols if p.name in candidates)
 
 
-@dataclass(frozen=True, slots=True)
-class InitialDelay:
-    """How long the first rebalance of a group waits now, and by how much it may wait on."""
-
-    delay_ms: int
-    remaining_ms: int
-
-
 @dataclass(slots=True, kw_only=True)
 class ClassicGroup:
-    """All of a group but its offsets. `protocol_type` is None for a group that only has those."""
+    """All of a group but its offsets. `protocol_type` is None for a group that only has those.
+
+    `initial_until_ms` is set during the first rebalance after the group was empty: the monotonic
+    time up to which members that keep coming may hold it up.
+    """
 
     group_id: str
     state: GroupState = GroupState.EMPTY
@@ -93,8 +89,7 @@ class ClassicGroup:
     pending_joins: set[str] = field(default_factory=set)
     pending_syncs: set[str] = field(default_factory=set)
     topics: frozenset[str] | None = None
-    initial_delay: InitialDelay | None = None
-    new_member_added: bool = False
+    initial_until_ms: int | None = None
     awaiting_joins: int = 0
     protocol_support: Counter[str] = field(default_factory=Counter)
 
@@ -113,8 +108,7 @@ class ClassicGroup:
             pending_joins=set(self.pending_joins),
             pending_syncs=set(self.pending_syncs),
             topics=self.topics,
-            initial_delay=self.initial_delay,
-            new_member_added=self.new_member_added,
+            initial_until_ms=self.initial_until_ms,
             awaiting_joins=self.awaiting_joins,
             protocol_support=Counter(self.protocol_support),
         )
@@ -126,7 +120,7 @@ class ClassicGroup:
 
     def in_initial_rebalance(self) -> bool:
         """Whether the rebalance under way is the first after the group was empty."""
-        return self.state is GroupState.PREPARING_REBALANCE and self.initial_delay is not None
+        return self.state is GroupState.PREPARING_REBALANCE and self.initial_until_ms is not None
 
     def has_all_joined(self) -> bool:
         return len(self.members) == self.awaiting_joins and not self.pending_joins

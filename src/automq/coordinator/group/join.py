@@ -10,6 +10,7 @@ from automq.coordinator.group.classic import ClassicGroup, GroupState, Member
 from automq.coordinator.group.draft import Draft
 from automq.coordinator.group.rebalance import (
     complete_if_joined,
+    extend_initial_delay,
     joined,
     joined_members,
     prepare_rebalance,
@@ -147,7 +148,7 @@ def _add_member(
         is_new=True,
     )
     if group.in_initial_rebalance():
-        group.new_member_added = True
+        extend_initial_delay(draft, group)
     if not group.members:
         group.protocol_type = request.protocol_type
     group.put(member)

@@ -243,7 +243,7 @@ class Groups:
         elif key.kind is TimerKind.SYNC:
             rebalance.sync_expired(draft, group)
         elif group.state is GroupState.PREPARING_REBALANCE:
-            rebalance.join_expired(draft, group)
+            rebalance.complete_join(draft, group)
 
     def _expire_offsets(self, draft: Draft) -> None:
         """One slice of a round through all groups; a round starts every check interval."""

@@ -11,7 +11,7 @@ that dies forgets it and the members join again.
 
 from dataclasses import replace
 
-from automq.coordinator.group.classic import ClassicGroup, GroupState, InitialDelay, Member
+from automq.coordinator.group.classic import ClassicGroup, GroupState, Member
 from automq.coordinator.group.draft import Draft
 from automq.coordinator.group.replies import Joined, JoinedMember, Synced
 from automq.coordinator.group.timers import TimerKey, TimerKind
@@ -37,13 +37,24 @@ def prepare_rebalance(draft: Draft, group: ClassicGroup) -> None:
     group.move_to(GroupState.PREPARING_REBALANCE, wall_ms=draft.now.wall_ms)
     if is_initial:
         delay_ms = draft.settings.initial_rebalance_delay_ms
-        remaining_ms = max(group.rebalance_timeout_ms() - delay_ms, 0)
-        group.initial_delay = InitialDelay(delay_ms, remaining_ms)
+        group.initial_until_ms = draft.now.mono_ms + max(group.rebalance_timeout_ms(), delay_ms)
         draft.schedule(join_key(group), delay_ms)
     elif group.has_all_joined():
         complete_join(draft, group)
     else:
         draft.schedule(join_key(group), group.rebalance_timeout_ms())
+
+
+def extend_initial_delay(draft: Draft, group: ClassicGroup) -> None:
+    """One more member came to a first rebalance: the delay begins anew, up to its bound.
+
+    Kafka lets the delay run out and then adds a whole one if anyone came meanwhile, so that members
+    that start together wait twice as long. That nobody came for the length of the delay is what it
+    is for, and is known this early.
+    """
+    assert group.initial_until_ms is not None, group.group_id
+    left_ms = max(group.initial_until_ms - draft.now.mono_ms, 0)
+    draft.schedule(join_key(group), min(draft.settings.initial_rebalance_delay_ms, left_ms))
 
 
 def complete_if_joined(draft: Draft, group: ClassicGroup) -> None:
@@ -67,8 +78,7 @@ def complete_join(draft: Draft, group: ClassicGroup) -> None:
     if group.members and not group.elect_joined_leader():
         draft.schedule(join_key(group), group.rebalance_timeout_ms())
         return
-    group.initial_delay = None
-    group.new_member_added = False
+    group.initial_until_ms = None
     group.generation_id += 1
     if group.members:
         _begin_sync(draft, group)
@@ -178,19 +188,6 @@ def complete_if_only_missing(draft: Draft, group: ClassicGroup) -> None:
     """End the joining if whoever just vanished was the last one missing."""
     if group.state is GroupState.PREPARING_REBALANCE and group.has_all_joined():
         complete_join(draft, group)
-
-
-def join_expired(draft: Draft, group: ClassicGroup) -> None:
-    """The time to join is over: a first rebalance is extended while members keep coming."""
-    initial = group.initial_delay
-    if initial is None or not group.new_member_added or initial.remaining_ms == 0:
-        complete_join(draft, group)
-        return
-    group.new_member_added = False
-    delay_ms = min(draft.settings.initial_rebalance_delay_ms, initial.remaining_ms)
-    remaining_ms = max(initial.remaining_ms - initial.delay_ms, 0)
-    group.initial_delay = InitialDelay(delay_ms, remaining_ms)
-    draft.schedule(join_key(group), delay_ms)
 
 
 def sync_expired(draft: Draft, group: ClassicGroup) -> None:
