@@ -2,7 +2,8 @@
 //!
 //! A frame is a four-byte length and as many bytes. Small frames share the block they were read
 //! into; a frame that does not fit in a block gets memory of exactly its size as soon as its length
-//! is known, and the socket reads straight into it.
+//! is known, and the socket reads straight into it. Behind a large frame another of its size is
+//! expected, and the next block is made for it: it arrives by one read, and where it stays.
 
 use std::alloc::{Layout, alloc, dealloc, handle_alloc_error};
 use std::ptr::NonNull;
@@ -16,6 +17,10 @@ use crate::error::FrameTooLarge;
 const BLOCK_BYTES_MAX: usize = 64 * 1024;
 /// A connection that says little holds no more than this.
 const BLOCK_BYTES_MIN: usize = 4 * 1024;
+/// The most that is reserved for a frame of which nothing has arrived.
+const EXPECTED_BYTES_MAX: usize = 256 * 1024;
+/// By so much the frame that is expected may be larger than the one before it.
+const SLACK_BYTES: usize = 4 * 1024;
 const PREFIX_BYTES: usize = 4;
 
 /// Memory that frames are read into, freed when the last of them is.
@@ -102,20 +107,22 @@ pub struct Frames {
     parsed: usize,
     /// Grows while reads fill their room, shrinks while they leave most of it.
     block_bytes: usize,
+    /// The block for a frame as large as the last one; 0 where that shared its block.
+    expected_bytes: usize,
 }
 
 impl Frames {
     pub fn new(max_frame_bytes: usize) -> Self {
         let block_bytes = BLOCK_BYTES_MIN;
         let max_frame_bytes = max_frame_bytes.min(i32::MAX as usize);
-        Self { max_frame_bytes, block: None, filled: 0, parsed: 0, block_bytes }
+        Self { max_frame_bytes, block: None, filled: 0, parsed: 0, block_bytes, expected_bytes: 0 }
     }
 
     /// The room for the next read.
     pub fn room(&mut self) -> Room {
         let block = match &self.block {
             Some((block, _)) => block.clone(),
-            None => self.move_to(self.block_bytes),
+            None => self.move_to(self.next_bytes()),
         };
         let length = block.capacity - self.filled;
         Room { block, at: self.filled, length }
@@ -149,18 +156,44 @@ impl Frames {
                 break;
             }
             if let Some((_, bytes)) = &self.block {
-                frames.push(bytes.slice(start..end));
+                frames.push(self.alone(bytes.slice(start..end)));
             }
+            self.expect(PREFIX_BYTES + size);
             self.parsed = end;
         }
-        if self.parsed == self.capacity() {
+        let used_up = self.parsed == self.capacity();
+        if used_up || (self.parsed == self.filled && self.capacity() > BLOCK_BYTES_MAX) {
             // A big frame is the reader's now, and must not live on here.
             (self.block, self.filled, self.parsed) = (None, 0, 0);
         } else if self.filled == self.capacity() {
             // Part of a length is all that is left.
-            self.move_to(self.block_bytes);
+            self.move_to(self.next_bytes());
         }
         Ok(frames)
+    }
+
+    /// `frame`, in memory of its own where it would keep too much of a block alive.
+    fn alone(&self, frame: Bytes) -> Bytes {
+        if frame.len() + BLOCK_BYTES_MAX >= self.capacity() {
+            return frame;
+        }
+        let block = Arc::new(Block::new(frame.len().max(1)));
+        // SAFETY: the block is new and as large as the frame.
+        unsafe {
+            std::ptr::copy_nonoverlapping(frame.as_ptr(), block.start.as_ptr(), frame.len());
+        }
+        Bytes::from_owner(Owner(block)).slice(..frame.len())
+    }
+
+    /// What comes behind a frame of `total` bytes is probably as large.
+    fn expect(&mut self, total: usize) {
+        let wanted = (total + SLACK_BYTES).next_multiple_of(SLACK_BYTES);
+        let alone = total > self.block_bytes && wanted <= EXPECTED_BYTES_MAX;
+        self.expected_bytes = if alone { wanted } else { 0 };
+    }
+
+    fn next_bytes(&self) -> usize {
+        self.expected_bytes.max(self.block_bytes)
     }
 
     fn capacity(&self) -> usize {
@@ -187,8 +220,7 @@ impl Frames {
         if self.parsed + total <= self.capacity() {
             return;
         }
-        let shared = total <= self.block_bytes;
-        self.move_to(if shared { self.block_bytes } else { total });
+        self.move_to(if total <= self.next_bytes() { self.next_bytes() } else { total });
     }
 
     /// Starts a new block with what of the old one is not parsed yet.
@@ -259,6 +291,39 @@ mod tests {
         let address = |index: usize| found[index].as_ptr() as usize;
         assert_eq!(address(1) - address(0), 104);
         assert!(frames.block.as_ref().expect("a block").0.capacity <= BLOCK_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_frame_as_large_as_the_last_one_stays_where_it_arrives() {
+        let mut frames = Frames::new(1 << 20);
+        let sent = framed(&bodies(&[130_000, 130_050, 130_020]));
+        feed(&mut frames, &sent[..131_000], usize::MAX);
+        let (start, room) = (frames.room().as_mut_ptr() as usize, frames.room().len());
+        assert!(room >= 130_000, "{room} bytes");
+        let found = feed(&mut frames, &sent[131_000..], usize::MAX);
+        let first = found[0].as_ptr() as usize;
+        assert!((start - 2_000..start).contains(&first), "it was read into that room");
+        assert_eq!(found.len(), 2);
+    }
+
+    #[test]
+    fn a_small_frame_in_a_block_for_a_large_one_does_not_keep_it() {
+        let mut frames = Frames::new(1 << 20);
+        feed(&mut frames, &framed(&bodies(&[200_000])), usize::MAX);
+        let room = frames.room().as_mut_ptr() as usize;
+        let found = feed(&mut frames, &framed(&bodies(&[9_000])), usize::MAX);
+        let address = found[0].as_ptr() as usize;
+        assert!(!(room..room + 200_000).contains(&address));
+    }
+
+    #[test]
+    fn behind_a_large_frame_nothing_large_is_held() {
+        let mut frames = Frames::new(1 << 20);
+        for size in [200_000, 200_000, 900_000] {
+            feed(&mut frames, &framed(&bodies(&[size])), usize::MAX);
+            assert!(frames.block.is_none(), "{size}");
+        }
+        assert_eq!(frames.room().len(), BLOCK_BYTES_MAX, "900,000 bytes are not expected again");
     }
 
     #[test]
