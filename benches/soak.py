@@ -1,9 +1,10 @@
-"""`python -m benches.soak`: this broker at full speed with a reader, for long.
+"""`python -m benches.soak`: this broker at full speed, or a share of it, with a reader, for long.
 
 Every few seconds: memory, CPU, throughput, the latency of acknowledgements, how far the reader is
 behind, the size of the data on disk. At the end the broker must have stayed within its memory
 budgets, must not have grown after the first quarter, and must have handed every record to the
-reader in order. With `--rate-mb-s` the latencies count from when a request was due.
+reader in order. With `--rate-mb-s`, or with `--share` of what the broker can do here, the latencies
+count from when a request was due. A picture of the run is beside its numbers (`.svg`).
 """
 
 import argparse
@@ -12,13 +13,15 @@ import os
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
 
-from benches import RESULTS, ROOT, load, machine
+from apache_kafka import free_ports
+from benches import RESULTS, ROOT, load, machine, svg
 from benches.brokers import Automq, BrokerFailed, throw_away
 from benches.plot import parts, picture
 from benches.process import memory_mib, usage
@@ -30,6 +33,7 @@ MIB = 2**20
 LOG_CACHE_MIB, BLOCK_CACHE_MIB = 256, 128
 # What a broker may take beside its two caches.
 BESIDE_MIB = 100
+BUDGET_MIB = LOG_CACHE_MIB + BLOCK_CACHE_MIB + BESIDE_MIB
 GROWTH_MAX = 1.05
 # So that old data leave while new ones come, and a reader that is behind still finds its place.
 RETENTION_BYTES, SEGMENT_BYTES = 2**30, 64 * MIB
@@ -39,6 +43,14 @@ SETTINGS = (
     "automq.object.retention.grace.ms=10000",
     "log.retention.check.interval.ms=10000",
 )
+SHAPE = {
+    "connections": CONNECTIONS,
+    "batch_records": RECORDS_IN_16_KIB,
+    "record_bytes": RECORD_BYTES,
+}
+PROBE_TOPIC = "probe"
+PROBE_S = 20.0
+UPLOADS, MERGES = "automq_upload_objects_total", "automq_object_compaction_merges_total"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +66,8 @@ class Sample:
     p999_ms: float
     lag_records: float
     disk_mib: float
+    uploads: float
+    merges: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,15 +98,20 @@ def main() -> None:
     args = parse()
     load.build()
     directory = args.dir.absolute() / "soak"
-    broker = Automq(directory, *SETTINGS)
+    metrics = f"127.0.0.1:{free_ports(1)[0]}"
+    broker = Automq(directory, *SETTINGS, f"automq.metrics.listener={metrics}")
     broker.prepare()
     samples: list[Sample] = []
     try:
         broker.start()
         here = machine.describe(directory)
+        rate_mb_s = args.rate_mb_s
+        if args.share is not None:
+            rate_mb_s = args.share * full_speed_mb_s(broker)
+            print(f"{args.share:.0%} of full speed: {rate_mb_s:.1f} MB/s", flush=True)
         load.run("create", broker.bootstrap, TOPIC, partitions=PARTITIONS, configs=topic_configs())
-        with loads(broker, args) as running:
-            for sample in watch(broker, running, args.every_s):
+        with loads(broker, args, rate_mb_s) as running:
+            for sample in watch(broker, metrics, running, args.every_s):
                 samples.append(sample)
                 print(line(sample), flush=True)
             running.check()
@@ -103,26 +122,33 @@ def main() -> None:
         throw_away(broker)
     faults = judge(samples)
     stem = RESULTS / f"{here.date[:16].replace('T', '-').replace(':', '')}-{here.commit}-soak"
-    write(stem, samples, here, faults)
+    write(stem, samples, here, faults, rate_mb_s)
     print(pictures(samples))
     sys.exit("\n".join(f"soak: {fault}" for fault in faults) or 0)
 
 
+def full_speed_mb_s(broker: Automq) -> float:
+    """What the same producer gets acknowledged when it does not wait; after as long a warm-up."""
+    words = {"partitions": PARTITIONS, "seconds": PROBE_S, **SHAPE}
+    load.run("create", broker.bootstrap, PROBE_TOPIC, partitions=PARTITIONS)
+    reports = [load.run("produce", broker.bootstrap, PROBE_TOPIC, **words) for _ in range(2)]
+    load.run("delete", broker.bootstrap, PROBE_TOPIC)
+    return reports[-1]["payload_bytes"] / reports[-1]["seconds"] / MB
+
+
 @contextmanager
-def loads(broker: Automq, args: argparse.Namespace) -> Iterator[Loads]:
+def loads(broker: Automq, args: argparse.Namespace, rate_mb_s: float | None) -> Iterator[Loads]:
     """Producer and reader for the time of a `with` block."""
     seconds = args.minutes * 60
     shared = {"partitions": PARTITIONS, "seconds": seconds, "every_s": args.every_s}
     rate = {}
-    if args.rate_mb_s is not None:
-        rate["rate"] = args.rate_mb_s * MB / (RECORDS_IN_16_KIB * RECORD_BYTES)
+    if rate_mb_s is not None:
+        rate["rate"] = rate_mb_s * MB / (RECORDS_IN_16_KIB * RECORD_BYTES)
     produce = load.command(
         "produce",
         broker.bootstrap,
         TOPIC,
-        connections=CONNECTIONS,
-        batch_records=RECORDS_IN_16_KIB,
-        record_bytes=RECORD_BYTES,
+        **SHAPE,
         **shared,
         **rate,
     )
@@ -145,7 +171,7 @@ def start(words: list[str], directory: Path, name: str) -> subprocess.Popen[byte
         return subprocess.Popen(words, stdout=stdout, stderr=stderr)
 
 
-def watch(broker: Automq, running: Loads, every_s: float) -> Iterator[Sample]:
+def watch(broker: Automq, metrics: str, running: Loads, every_s: float) -> Iterator[Sample]:
     """A sample at every interval while the loads run."""
     started_s = time.monotonic()
     before = usage(broker.pid)
@@ -156,6 +182,7 @@ def watch(broker: Automq, running: Loads, every_s: float) -> Iterator[Sample]:
         if "at_s" not in produced or not running.are_running():
             continue
         now = usage(broker.pid)
+        counted = counters(metrics)
         yield Sample(
             at_s=now.at_s - started_s,
             memory_mib=memory_mib(broker.pid),
@@ -166,8 +193,18 @@ def watch(broker: Automq, running: Loads, every_s: float) -> Iterator[Sample]:
             p999_ms=produced["ack_p999_us"] / 1e3,
             lag_records=read.get("lag_records", 0.0),
             disk_mib=disk_mib(broker.directory / "data"),
+            uploads=counted.get(UPLOADS, 0.0),
+            merges=counted.get(MERGES, 0.0),
         )
         before = now
+
+
+def counters(metrics: str) -> dict[str, float]:
+    """The broker's own metrics that have no labels, by name."""
+    with urllib.request.urlopen(f"http://{metrics}/metrics") as answer:
+        lines = answer.read().decode().splitlines()
+    pairs = (line.split() for line in lines if not line.startswith("#") and "{" not in line)
+    return {pair[0]: float(pair[1]) for pair in pairs if len(pair) == 2}
 
 
 def judge(samples: list[Sample]) -> list[str]:
@@ -175,10 +212,9 @@ def judge(samples: list[Sample]) -> list[str]:
     if len(samples) < 4:
         return ["too short to say anything: fewer than four samples"]
     faults = []
-    budget_mib = LOG_CACHE_MIB + BLOCK_CACHE_MIB + BESIDE_MIB
     highest = max(sample.memory_mib for sample in samples)
-    if highest > budget_mib:
-        faults.append(f"memory reached {highest:.0f} MiB, the budget is {budget_mib} MiB")
+    if highest > BUDGET_MIB:
+        faults.append(f"memory reached {highest:.0f} MiB, the budget is {BUDGET_MIB} MiB")
     _, second, _, last = (
         median(sample.memory_mib for sample in quarter) for quarter in parts(samples, 4)
     )
@@ -224,18 +260,54 @@ def pictures(samples: list[Sample]) -> str:
     return "\n\n".join(picture(title, numbers) for title, numbers in series)
 
 
-def write(stem: Path, samples: list[Sample], here: machine.Machine, faults: list[str]) -> None:
+def drawn(samples: list[Sample], here: machine.Machine, rate_mb_s: float | None) -> str:
+    """The run as an SVG: latency, memory with its budget, throughput, what ran beside it."""
+
+    def column(name: str) -> list[float]:
+        return [getattr(sample, name) for sample in samples]
+
+    speed = "full speed" if rate_mb_s is None else f"{rate_mb_s:.0f} MB/s"
+    panels = (
+        svg.Panel("acknowledged, ms", (("p99.9", column("p999_ms")), ("p99", column("p99_ms")))),
+        svg.Panel("RSS, MiB (dashed: its budget)", (("", column("memory_mib")),), BUDGET_MIB),
+        svg.Panel("MB/s acknowledged", (("", column("mb_per_s")),)),
+        svg.Panel(
+            "so far", (("objects uploaded", column("uploads")), ("merges", column("merges")))
+        ),
+    )
+    title = f"automq {here.automq} ({here.commit}) at {speed}, {here.date[:10]}"
+    return svg.draw(title, column("at_s"), panels)
+
+
+def write(
+    stem: Path,
+    samples: list[Sample],
+    here: machine.Machine,
+    faults: list[str],
+    rate_mb_s: float | None,
+) -> None:
     stem.parent.mkdir(exist_ok=True)
-    content = {"machine": asdict(here), "faults": faults, "samples": [asdict(s) for s in samples]}
+    content = {
+        "machine": asdict(here),
+        "rate_mb_s": rate_mb_s,
+        "faults": faults,
+        "samples": [asdict(sample) for sample in samples],
+    }
     stem.with_suffix(".json").write_text(json.dumps(content, indent=1) + "\n")
     stem.with_suffix(".txt").write_text(pictures(samples) + "\n")
+    if samples:
+        stem.with_suffix(".svg").write_text(drawn(samples, here, rate_mb_s))
 
 
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benches.soak", description=__doc__)
     parser.add_argument("--minutes", type=float, default=30.0)
     parser.add_argument("--every-s", type=float, default=5.0, help="between two samples")
-    parser.add_argument("--rate-mb-s", type=float, help="produce so much, not all that goes")
+    rates = parser.add_mutually_exclusive_group()
+    rates.add_argument("--rate-mb-s", type=float, help="produce so much, not all that goes")
+    rates.add_argument(
+        "--share", type=float, help="produce this part of all that goes, such as 0.7"
+    )
     parser.add_argument(
         "--dir", type=Path, default=ROOT / "target" / "benches", help="where the broker's data go"
     )

@@ -2,16 +2,17 @@
 
 import json
 import os
+from xml.etree import ElementTree
 
 import pytest
-from benches import counts, table, workloads
+from benches import counts, svg, table, workloads
 from benches.__main__ import choose
 from benches.brokers import Kind
 from benches.figures import STANDARD, Figure, Part, Workload
 from benches.machine import Machine
 from benches.plot import picture
 from benches.process import memory_mib, usage
-from benches.soak import Sample, judge
+from benches.soak import Sample, drawn, judge
 
 RATE = Figure("rate", "MB/s", more_is_better=True, ratio_goal=2.0, sync_ratio_goal=5.0)
 WAIT = Figure("wait", "p99 ms", value_goal=1.5)
@@ -53,6 +54,8 @@ def sample(memory: float) -> Sample:
         p999_ms=0.0,
         lag_records=0.0,
         disk_mib=0.0,
+        uploads=0.0,
+        merges=0.0,
     )
 
 
@@ -148,6 +151,21 @@ def test_a_picture_of_many_numbers_shows_the_worst_of_each_column() -> None:
     numbers[955] = 8.0
 
     assert picture("p99", numbers).splitlines()[1] == "▂" * 95 + "█"
+
+
+def test_a_run_is_drawn_as_panels_over_one_axis_of_time() -> None:
+    picture = ElementTree.fromstring(drawn([sample(100), sample(200)], HERE, 50.0))
+
+    lines = [element for element in picture if element.tag.endswith("polyline")]
+    assert len(lines) == 6
+    assert "at 50 MB/s" in "".join(picture.itertext())
+
+
+def test_a_line_rises_to_the_top_of_its_panel_and_a_bound_makes_room() -> None:
+    panel = svg.Panel("a", (("b", [0.0, 1.0]),), bound=2.0)
+    lines = [line for line in svg.panel_lines(panel, [0.0, 60.0], 100) if "polyline" in line]
+
+    assert f'points="{svg.LEFT}.0,220.0 {svg.WIDTH - svg.RIGHT}.0,160.0"' in lines[0]
 
 
 def test_a_process_has_memory_and_has_used_time() -> None:
