@@ -1,9 +1,10 @@
 """Medians, ranges and ratios of what was measured, as Markdown and as JSON."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from statistics import median
+from typing import Any
 
 from benches.brokers import Kind
 from benches.figures import Effort, Figure, Numbers, Workload
@@ -30,6 +31,25 @@ class Results:
         return [numbers[figure] for numbers in self.rounds.get(workload, {}).get(kind, [])]
 
 
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What was measured beside one goal of a figure, in the goal's unit."""
+
+    goal: str
+    number: float
+    is_met: bool
+
+
+def from_json(content: dict[str, Any]) -> Results:
+    """The rounds of what `to_json` wrote."""
+    results = Results()
+    for name, workload in content["workloads"].items():
+        for kind, rounds in workload["rounds"].items():
+            for numbers in rounds:
+                results.add(name, Kind(kind), numbers)
+    return results
+
+
 def to_json(
     results: Results, workloads: Iterable[Workload], machine: Machine, effort: Effort
 ) -> str:
@@ -52,22 +72,34 @@ def to_markdown(
 ) -> str:
     """The table, and what it takes to judge it."""
     measured = [workload for workload in workloads if workload.name in results.rounds]
-    most = max((len(r) for kinds in results.rounds.values() for r in kinds.values()), default=0)
-    rows = [row for workload in measured for row in workload_rows(results, workload)]
     lines = [
         f"# automq beside Apache Kafka, {machine.date[:10]}",
         "",
         *facts(machine),
-        f"- {most} rounds of {effort.seconds:g} s, the brokers in turn, after a warm-up of "
-        f"{effort.warm_up_s:g} s; medians, ranges in brackets; acks=all, 6 partitions",
+        effort_line(results, effort),
         "",
-        line(HEADER),
-        line("---" if column < 2 else "---:" for column in range(len(HEADER))),
-        *(line(row) for row in rows),
+        *rows(results, measured),
         "",
         *(f"- **{workload.name}**: {workload.about}" for workload in measured),
     ]
     return "\n".join(lines) + "\n"
+
+
+def rows(results: Results, workloads: Iterable[Workload]) -> list[str]:
+    """The lines of the table, its header first."""
+    return [
+        line(HEADER),
+        line("---" if column < 2 else "---:" for column in range(len(HEADER))),
+        *(line(row) for workload in workloads for row in workload_rows(results, workload)),
+    ]
+
+
+def effort_line(results: Results, effort: Effort) -> str:
+    counts = [len(rounds) for kinds in results.rounds.values() for rounds in kinds.values()]
+    return (
+        f"- {max(counts, default=0)} rounds of {effort.seconds:g} s, the brokers in turn, after a "
+        f"warm-up of {effort.warm_up_s:g} s; medians, ranges in brackets; acks=all, 6 partitions"
+    )
 
 
 def facts(machine: Machine) -> list[str]:
@@ -91,10 +123,7 @@ def workload_rows(results: Results, workload: Workload) -> list[tuple[str, ...]]
 
 
 def figure_row(results: Results, workload: str, figure: Figure) -> tuple[str, ...]:
-    ours, kafka, synced = (
-        results.numbers(workload, kind, figure.name)
-        for kind in (Kind.AUTOMQ, Kind.KAFKA, Kind.KAFKA_SYNC)
-    )
+    ours, kafka, synced = by_kind(results, workload, figure)
     return (
         figure.title,
         spread(ours),
@@ -102,24 +131,32 @@ def figure_row(results: Results, workload: str, figure: Figure) -> tuple[str, ..
         ratio_text(ratio(ours, kafka)),
         spread(synced),
         ratio_text(ratio(ours, synced)),
-        goal_text(figure, ours, kafka, synced),
+        ", ".join(
+            f"{verdict.goal}: {'met' if verdict.is_met else 'missed'}"
+            for verdict in verdicts(results, workload, figure)
+        ),
     )
 
 
-def goal_text(figure: Figure, ours: list[float], kafka: list[float], synced: list[float]) -> str:
-    """Each goal of the figure, with whether it is met; goals that nothing was measured for are not
-    judged."""
+def by_kind(results: Results, workload: str, figure: Figure) -> Iterator[list[float]]:
+    kinds = (Kind.AUTOMQ, Kind.KAFKA, Kind.KAFKA_SYNC)
+    return (results.numbers(workload, kind, figure.name) for kind in kinds)
+
+
+def verdicts(results: Results, workload: str, figure: Figure) -> list[Verdict]:
+    """Each goal of the figure beside its number; one that nothing was measured for is not there."""
+    ours, kafka, synced = by_kind(results, workload, figure)
     sign = "≥" if figure.more_is_better else "≤"
     judged = (
         (figure.value_goal, median(ours) if ours else None, ""),
         (figure.ratio_goal, ratio(ours, kafka), "x"),
         (figure.sync_ratio_goal, ratio(ours, synced), "x fsync"),
     )
-    return ", ".join(
-        f"{sign} {goal:g}{unit}: {'met' if figure.meets(number, goal) else 'missed'}"
+    return [
+        Verdict(f"{sign} {goal:g}{unit}", number, figure.meets(number, goal))
         for goal, number, unit in judged
         if goal is not None and number is not None
-    )
+    ]
 
 
 def ratio(ours: list[float], theirs: list[float]) -> float | None:

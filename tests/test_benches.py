@@ -2,10 +2,11 @@
 
 import json
 import os
+import tomllib
 from xml.etree import ElementTree
 
 import pytest
-from benches import counts, svg, table, workloads
+from benches import counts, pages, svg, table, workloads
 from benches.__main__ import choose
 from benches.brokers import Kind
 from benches.figures import STANDARD, Figure, Part, Workload
@@ -195,3 +196,21 @@ def test_what_is_counted_is_kept() -> None:
 
     assert kept
     assert "decode ProduceRequest" in kept
+
+
+@pytest.mark.parametrize("language", [pages.ENGLISH, pages.CHINESE], ids=lambda each: each.name)
+def test_the_page_of_results_says_what_its_files_say(language: pages.Language) -> None:
+    text = language.page.read_text("utf-8")
+    files = pages.named_files(text)
+
+    assert files
+    assert pages.with_results(text, language, files) == text
+
+
+def test_every_reason_for_a_missed_goal_belongs_to_a_figure_and_is_there_in_both_languages() -> None:
+    known = {w.name for w in workloads.ALL}
+    known |= {f"{w.name}.{figure.name}" for w in workloads.ALL for figure in w.figures}
+    reasons = tomllib.loads(pages.REASONS.read_text("utf-8"))
+
+    assert set(reasons) <= known
+    assert all(reason["en"] and reason["zh"] for reason in reasons.values())
