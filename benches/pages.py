@@ -1,9 +1,9 @@
 """`python -m benches.pages RESULTS.json ...`: write measured tables into docs/performance.md.
 
-It takes what `make bench` wrote (either part, in any order) and what `make soak` wrote, and rewrites
-what lies between two marks of the English page and of the Chinese one; all else there is written
-by hand. Without files it takes those that the pages name. `--check` writes nothing, and exits with
-1 if a page is not what its files say.
+It takes what `make bench` wrote (either part, in any order) and what `make soak` wrote, and
+rewrites what lies between two marks of the English page and of the Chinese one; all else there is
+written by hand. Without files it takes those that the pages name. `--check` writes nothing, and
+exits with 1 if a page is not what its files say.
 
 Why a goal is missed is in `benches/reasons.toml`, by workload or by `workload.figure`, and is shown
 only where it is missed.
@@ -70,8 +70,8 @@ CHINESE = Language(
     soak="### 长时间运行",
     soak_numbers=(
         "以 {rate} 运行 {minutes:.0f} 分钟：各时间段 p99.9 的中位数为 {p999:.1f} 毫秒，最差 "
-        "{worst:.0f} 毫秒；RSS 最高 {rss:.0f} MiB（上限 {budget} MiB）；上传了 {uploads:.0f} 个对象，"
-        "合并了 {merges:.0f} 次。"
+        "{worst:.0f} 毫秒；RSS 最高 {rss:.0f} MiB（上限 {budget} MiB）；"
+        "上传了 {uploads:.0f} 个对象，合并了 {merges:.0f} 次。"
     ),
     fault="运行中发现的问题：{fault}。",
 )

@@ -207,7 +207,7 @@ def test_the_page_of_results_says_what_its_files_say(language: pages.Language) -
     assert pages.with_results(text, language, files) == text
 
 
-def test_every_reason_for_a_missed_goal_belongs_to_a_figure_and_is_there_in_both_languages() -> None:
+def test_a_reason_for_a_missed_goal_belongs_to_a_figure_and_is_in_both_languages() -> None:
     known = {w.name for w in workloads.ALL}
     known |= {f"{w.name}.{figure.name}" for w in workloads.ALL for figure in w.figures}
     reasons = tomllib.loads(pages.REASONS.read_text("utf-8"))
