@@ -106,8 +106,9 @@ class NumberedProducer(threading.Thread):
 class Trimmer(threading.Thread):
     """Deletes the older half of what was acknowledged, again and again (DeleteRecords)."""
 
-    def __init__(self, bootstrap: str, topic: str, ledger: Ledger) -> None:
+    def __init__(self, bootstrap: str, topic: str, ledger: Ledger, *, pause_s: float = 0.2) -> None:
         super().__init__(daemon=True)
+        self._pause_s = pause_s
         self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": QUIET})
         self._topic, self._ledger = topic, ledger
         self._ending = threading.Event()
@@ -115,7 +116,7 @@ class Trimmer(threading.Thread):
         self.done = 0
 
     def run(self) -> None:
-        while not self._ending.wait(0.2):
+        while not self._ending.wait(self._pause_s):
             with self._ledger.lock:
                 ends = {
                     index: max(numbers.values())
