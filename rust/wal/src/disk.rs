@@ -1,5 +1,6 @@
 //! The few things a WAL asks of a disk. A trait, so that tests can let them fail.
 
+use std::cell::RefCell;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, IoSlice};
 use std::os::fd::IntoRawFd;
@@ -9,6 +10,7 @@ use std::path::Path;
 use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
 use rustix::io::Errno;
 
+use crate::direct::{Direct, Outcome};
 use crate::owner::Block;
 
 /// Where segment files live. The WAL's thread is its only user.
@@ -51,11 +53,11 @@ pub struct OsDisk;
 impl Disk for OsDisk {
     fn create(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
         let file = OpenOptions::new().write(true).create(true).truncate(true).open(path)?;
-        Ok(Box::new(OsFile(file)))
+        Ok(Box::new(OsFile::new(file)))
     }
 
     fn open(&self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        Ok(Box::new(OsFile(OpenOptions::new().write(true).open(path)?)))
+        Ok(Box::new(OsFile::new(OpenOptions::new().write(true).open(path)?)))
     }
 
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
@@ -112,11 +114,15 @@ pub fn drop_cache(file: &File) -> io::Result<()> {
     Ok(fadvise(file, 0, None, Advice::DontNeed)?)
 }
 
-struct OsFile(File);
+struct OsFile {
+    file: File,
+    /// None: through the page cache, as the file system or the order of the writes wants it.
+    direct: RefCell<Option<Direct>>,
+}
 
 impl DiskFile for OsFile {
     fn allocate(&self, size_bytes: u64) -> io::Result<()> {
-        match retry(|| fallocate(&self.0, FallocateFlags::empty(), 0, size_bytes)) {
+        match retry(|| fallocate(&self.file, FallocateFlags::empty(), 0, size_bytes)) {
             // NFS before 4.2 and some others: writing zeros reserves the space as well.
             Err(Errno::OPNOTSUPP | Errno::NOSYS) => self.fill(size_bytes),
             outcome => Ok(outcome?),
@@ -124,15 +130,22 @@ impl DiskFile for OsFile {
     }
 
     fn write_at(&self, pieces: &[IoSlice<'_>], offset: u64) -> io::Result<usize> {
-        Ok(retry(|| rustix::io::pwritev(&self.0, pieces, offset))?)
+        let mut direct = self.direct.borrow_mut();
+        if let Some(writing) = &mut *direct {
+            match writing.write(&self.file, pieces, offset)? {
+                Outcome::Taken(count) => return Ok(count),
+                Outcome::Unfit => *direct = None,
+            }
+        }
+        Ok(retry(|| rustix::io::pwritev(&self.file, pieces, offset))?)
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(rustix::fs::fdatasync(&self.0)?)
+        Ok(rustix::fs::fdatasync(&self.file)?)
     }
 
     fn close(self: Box<Self>) -> io::Result<()> {
-        let fd = self.0.into_raw_fd();
+        let fd = self.file.into_raw_fd();
         // SAFETY: `fd` was owned by this file and is used by nobody after this call.
         unsafe { rustix::io::try_close(fd) }?;
         Ok(())
@@ -140,6 +153,11 @@ impl DiskFile for OsFile {
 }
 
 impl OsFile {
+    fn new(file: File) -> Self {
+        let direct = RefCell::new(Direct::begin(&file));
+        Self { file, direct }
+    }
+
     fn fill(&self, size_bytes: u64) -> io::Result<()> {
         let zeros = vec![0; 1 << 20];
         let mut at = 0;

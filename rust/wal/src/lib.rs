@@ -84,6 +84,7 @@
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
 mod dir;
+mod direct;
 mod disk;
 mod error;
 mod layout;
