@@ -5,6 +5,8 @@ import itertools
 from typing import Any
 
 from automq._native import build_marker
+from automq.controller.configs import ConfigWish
+from automq.metadata.records.configs import ConfigResource
 from automq.partition import READ_COMMITTED
 from automq.protocol import errors
 from automq.protocol.messages.list_offsets_request import (
@@ -109,6 +111,31 @@ async def test_a_fetch_hears_that_its_topic_was_deleted() -> None:
         row = only(await waiting.wait())
         assert row.error_code == errors.UnknownTopicOrPartition.code
         assert now_s() - began < 1
+
+
+@virtual
+async def test_a_deleted_topic_takes_all_its_partitions_along_and_no_others() -> None:
+    async with virtual_node(Machine()) as node:
+        gone = await node.create_topic("gone", partitions=3)
+        kept = await node.create_topic("kept", partitions=2)
+        partitions = node.broker.partitions
+        dropped = partitions.of_topic(gone)
+        await node.parts.controller.delete_topic(gone)
+        assert [partition.data.is_open for partition in dropped] == [False] * 3
+        assert partitions.of_topic(gone) == []
+        assert [partition.index for partition in partitions.of_topic(kept)] == [0, 1]
+
+
+@virtual
+async def test_the_configs_of_one_topic_change_for_its_partitions_alone() -> None:
+    async with virtual_node(Machine()) as node:
+        changed, other = await node.create_topic("a", partitions=2), await node.create_topic("b")
+        wish = ConfigWish(ConfigResource.TOPIC, "a", {}, {"max.message.bytes": "200"})
+        await node.parts.controller.set_configs(wish)
+        partitions = node.broker.partitions
+        found = [it.config.max_message_bytes for it in partitions.of_topic(changed)]
+        assert found == [200, 200]
+        assert [it.config.max_message_bytes for it in partitions.of_topic(other)] != [200]
 
 
 @virtual

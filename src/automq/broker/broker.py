@@ -91,9 +91,8 @@ class Broker:
             self._open_or_close(topic_id, index)
 
     def _drop_topic(self, topic_id: "TopicId", name: str) -> None:
-        for partition in self.partitions:
-            if partition.topic_id == topic_id:
-                self.partitions.drop(partition)
+        for partition in self.partitions.of_topic(topic_id):
+            self.partitions.drop(partition)
         self.background.spawn("forget offsets", self._forget_offsets(topic_id, name))
 
     async def _forget_offsets(self, topic_id: "TopicId", name: str) -> None:

@@ -82,6 +82,10 @@ class Partitions:
         rows = self._by_name.get(name) if name else self._by_id.get(topic_id)
         return rows.get(index) if rows else None
 
+    def of_topic(self, topic_id: bytes) -> list[Partition]:
+        """Those of one topic that are led here."""
+        return list(self._by_id.get(topic_id, {}).values())
+
     def leader_of(
         self, topic_id: bytes, name: str, index: int, *, by_id: bool = False
     ) -> Partition:
@@ -175,11 +179,10 @@ class Partitions:
 
     def configs_changed(self, topics: Sequence[str] | None) -> None:
         """The effective configs of these topics (None: of all) are others now."""
-        for name, rows in self._by_name.items():
-            if topics is None or name in topics:
-                config = self._config_of(name)
-                for partition in rows.values():
-                    partition.set_config(config)
+        for name in self._by_name if topics is None else topics:
+            config = self._config_of(name)
+            for partition in self._by_name.get(name, {}).values():
+                partition.set_config(config)
 
     def _open_stream(self, opened: StreamAt) -> Stream:
         return self._engine.open(
