@@ -71,7 +71,8 @@ def moto() -> Iterator[Moto]:
     server.start()
     host, port = server.get_host_and_port()
     try:
-        _ask(f"http://{host}:{port}/{BUCKET}", method="PUT")
+        # With the first request it loads what makes it a server.
+        _ask(f"http://{host}:{port}/{BUCKET}", method="PUT", timeout_s=START_TIMEOUT_S)
         yield Moto(f"http://{host}:{port}")
     finally:
         server.stop()
@@ -189,9 +190,9 @@ def _free_ports() -> dict[str, int]:
     return ports
 
 
-def _ask(url: str, *, method: str, data: bytes | None = None) -> None:
+def _ask(url: str, *, method: str, data: bytes | None = None, timeout_s: float = 5.0) -> None:
     request = urllib.request.Request(url, method=method, data=data)
-    with urllib.request.urlopen(request, timeout=5):
+    with urllib.request.urlopen(request, timeout=timeout_s):
         pass
 
 
