@@ -11,6 +11,8 @@
 
 mod list;
 mod place;
+mod read;
+mod rooms;
 #[cfg(test)]
 #[allow(clippy::unwrap_used)]
 mod tests;
@@ -19,12 +21,13 @@ mod write;
 use std::fs::File;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use bytes::Bytes;
-use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, Stat, fstat, openat, statat};
-use rustix::io::{Errno, pread};
+use rustix::io::Errno;
 
+use crate::local::rooms::Rooms;
 use crate::{Error, Info, Kind, Op, Reply, Settings};
 
 const TEMP_DIR: &str = ".tmp";
@@ -34,6 +37,7 @@ const TEMP_DIR: &str = ".tmp";
 pub struct LocalDir {
     path: PathBuf,
     root: OwnedFd,
+    rooms: Arc<Rooms>,
 }
 
 impl LocalDir {
@@ -49,7 +53,7 @@ impl LocalDir {
         if !root.metadata().map_err(at)?.is_dir() {
             return Err(failed(Errno::NOTDIR, &format!("open directory {}", path.display())));
         }
-        let store = Self { path, root: root.into() };
+        let store = Self { path, root: root.into(), rooms: Arc::default() };
         store.sweep_temp_files()?;
         Ok(store)
     }
@@ -80,7 +84,9 @@ impl LocalDir {
     /// The whole object.
     pub fn get(&self, key: &str) -> Result<Bytes, Error> {
         let (file, stat) = self.open_object(key)?;
-        self.read(key, &file, 0, stat.st_size as u64)
+        let size = stat.st_size as u64;
+        let whole = self.read(key, &file, size, &[(0, size)])?;
+        Ok(whole.into_iter().next().unwrap_or_default())
     }
 
     /// Each range in full, or `Corrupt` when the object ends before one of them.
@@ -91,7 +97,7 @@ impl LocalDir {
             let why = format!("asked for [{start}, {end}) of {size} bytes");
             return Err(Error::new(Kind::Corrupt, why));
         }
-        ranges.iter().map(|&(start, end)| self.read(key, &file, start, end)).collect()
+        self.read(key, &file, size, ranges)
     }
 
     pub fn head(&self, key: &str) -> Result<Info, Error> {
@@ -113,21 +119,17 @@ impl LocalDir {
         Ok((file, stat))
     }
 
-    fn read(&self, key: &str, file: impl AsFd, start: u64, end: u64) -> Result<Bytes, Error> {
-        // Into memory as it is: clearing it first would cost as much as a third of the reading.
-        let size = (end - start) as usize;
-        let mut data = Vec::with_capacity(size);
-        while data.len() < size {
-            let from = start + data.len() as u64;
-            match pread(&file, spare_capacity(&mut data), from) {
-                // Objects never shrink: only damage to the file system looks like this.
-                Ok(0) => return Err(Error::new(Kind::Corrupt, format!("{key} was cut short"))),
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(e) => return Err(self.unread(e, key)),
-            }
-        }
-        data.truncate(size);
-        Ok(data.into())
+    fn read(
+        &self,
+        key: &str,
+        file: impl AsFd,
+        file_bytes: u64,
+        ranges: &[(u64, u64)],
+    ) -> Result<Vec<Bytes>, Error> {
+        let read = read::read_ranges(file, file_bytes, ranges, &self.rooms);
+        // Objects never shrink: only damage to the file system looks like this.
+        let cut_short = || Error::new(Kind::Corrupt, format!("{key} was cut short"));
+        read.map_err(|e| self.unread(e, key))?.ok_or_else(cut_short)
     }
 
     fn unread(&self, errno: Errno, key: &str) -> Error {

@@ -182,3 +182,38 @@ fn a_large_object_is_what_was_written_whatever_its_size_and_its_parts() {
         assert_eq!(store.get("big").unwrap(), whole, "{size}");
     }
 }
+
+#[test]
+fn ranges_of_a_large_object_are_read_whole_wherever_they_begin_and_end() {
+    let place = Place::new();
+    let store = place.store();
+    let whole: Vec<u8> = (0..3_000_001u32).map(|at| (at % 251) as u8).collect();
+    store.put("big", &[Bytes::from(whole.clone())]).unwrap();
+    let size = whole.len() as u64;
+    for ranges in [
+        vec![(0, 600_000), (600_000, 1_200_011), (1_200_011, 1_200_012)],
+        vec![(4_096, 204_800), (size - 200_000, size)],
+        vec![(size - 131_072, size), (1, 4_095)],
+        vec![(5, 9)],
+    ] {
+        let read = store.get_ranges("big", &ranges).unwrap();
+        for ((start, end), found) in ranges.iter().zip(read) {
+            assert_eq!(found, whole[*start as usize..*end as usize], "[{start}, {end})");
+        }
+    }
+}
+
+#[test]
+fn a_large_object_that_was_cut_short_under_its_reader_is_corrupt() {
+    let place = Place::new();
+    let store = place.store();
+    store.put("big", &[Bytes::from(vec![7; 2_000_000])]).unwrap();
+    let file = fs::File::options().write(true).open(place.0.join("big")).unwrap();
+    let rooms = Arc::default();
+    for left in [1_000_000, 4_096 * 200] {
+        file.set_len(left).unwrap();
+        let reader = fs::File::open(place.0.join("big")).unwrap();
+        let read = read::read_ranges(&reader, 2_000_000, &[(500_000, 1_500_000)], &rooms);
+        assert_eq!(read, Ok(None));
+    }
+}

@@ -11,12 +11,12 @@ use bytes::Bytes;
 use rustix::fs::{FallocateFlags, OFlags, fallocate, fcntl_getfl, fcntl_setfl};
 use rustix::io::{Errno, pwrite};
 
+use super::rooms::ALIGN_BYTES;
+
 /// From this size on an object goes past the page cache.
 pub(super) const DIRECT_FROM_BYTES: usize = 1 << 20;
 /// What is on its way to the disk at a time: a sync by another waits for no more than this.
 const PIECE_BYTES: usize = 1 << 20;
-/// Any logical block size of a disk divides it.
-const ALIGN_BYTES: usize = 4096;
 
 /// Writes `data` to an empty file. Not synced.
 pub(super) fn write_object(file: &mut File, data: &[Bytes]) -> rustix::io::Result<()> {
