@@ -408,8 +408,11 @@ class BlockCache:
     """
 
     def __init__(self, *, bytes_max: int) -> None: ...
-    def get(self, object_id: int, position: int) -> Buf | None:
-        """The batches that were put for the block at `position`."""
+    def get(self, object_id: int, position: int, *, is_again: bool = False) -> Buf | None:
+        """The batches that were put for the block at `position`.
+
+        `is_again`: for a reader that has had them, and goes on within them.
+        """
 
     def has(self, object_id: int, position: int) -> bool:
         """Whether they are kept; they have not been asked for by that."""

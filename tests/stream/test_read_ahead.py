@@ -5,7 +5,13 @@ import asyncio
 import pytest
 
 from automq._native import DamagedObject
-from automq.stream.read_ahead import CURSORS_MAX, FIRST_WINDOW_BYTES, Cursor, ReadAhead
+from automq.stream.read_ahead import (
+    ACTIVE_READS,
+    CURSORS_MAX,
+    FIRST_WINDOW_BYTES,
+    Cursor,
+    ReadAhead,
+)
 from support.storage import KIB, Machine, Sizes, StorageNode, running, values_of
 from support.virtual_time import virtual
 
@@ -42,6 +48,13 @@ def test_many_readers_share_what_may_be_read_ahead() -> None:
     for stream in range(16, 16 + 2 * CURSORS_MAX):
         sequential(ahead, 2, stream)
     assert len(ahead) == CURSORS_MAX
+
+
+def test_readers_that_have_stopped_have_no_share() -> None:
+    ahead = policy()
+    for stream in range(16):
+        sequential(ahead, 8, stream)
+    assert sequential(ahead, ACTIVE_READS, stream=16).window_bytes == 8 * MIB
 
 
 def test_what_was_read_ahead_in_vain_makes_the_window_smaller() -> None:

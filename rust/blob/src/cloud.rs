@@ -128,7 +128,7 @@ impl Cloud {
             Op::Create { key, data } => self.create(&key, data).await.map(|()| Reply::Done),
             Op::Get { key } => self.get(&key).await.map(Reply::Data),
             Op::GetRanges { key, ranges } => {
-                self.get_ranges(&key, &ranges).await.map(Reply::Ranges)
+                self.get_ranges(&key, &ranges).await.map(Reply::ranges)
             }
             Op::Head { key } => self.head(&key).await.map(Reply::Info),
             Op::List { prefix, after, page } => self.list(&prefix, after, page).await,

@@ -18,4 +18,4 @@ mod store;
 pub use error::{Error, Kind};
 pub use key::{check_key, check_prefix};
 pub use port::{Completion, Port};
-pub use store::{Backend, Info, Op, Reply, Settings, Store};
+pub use store::{Backend, Info, Op, Part, Reply, Settings, Store};

@@ -64,7 +64,7 @@ impl LocalDir {
             Op::Put { key, data } => self.put(&key, &data).map(|()| Reply::Done),
             Op::Create { key, data } => self.create(&key, &data).map(|()| Reply::Done),
             Op::Get { key } => self.get(&key).map(Reply::Data),
-            Op::GetRanges { key, ranges } => self.get_ranges(&key, &ranges).map(Reply::Ranges),
+            Op::GetRanges { key, ranges } => self.get_ranges(&key, &ranges).map(Reply::ranges),
             Op::Head { key } => self.head(&key).map(Reply::Info),
             Op::List { prefix, after, page } => self.list(&prefix, page.or(after)),
             Op::Delete { keys } => {

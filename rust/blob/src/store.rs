@@ -1,16 +1,20 @@
 //! Operations, their answers, and the store that runs them.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::os::fd::BorrowedFd;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
-use tokio::task::{AbortHandle, spawn_blocking};
+use tokio::task::AbortHandle;
 
 use crate::cloud::Cloud;
 use crate::local::LocalDir;
 
 use crate::{Completion, Error, Kind, Port, check_key, check_prefix, runtime};
+
+/// What is read a block at a time; larger ranges are of those who read many blocks at once.
+const SUMMED_BYTES: RangeInclusive<usize> = 64 << 10..=2 << 20;
 
 /// One operation. Keys are relative to the store; `[start, end)` in bytes.
 #[derive(Debug, Clone)]
@@ -52,6 +56,22 @@ pub enum Op {
     Settings,
 }
 
+/// A range of an object as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub bytes: Bytes,
+    /// Of all its bytes, made on the thread that has read them: whoever checks them on a thread on
+    /// which others wait need not. None: they are so few, or so many, that it is not worth it.
+    pub crc32c: Option<u32>,
+}
+
+impl From<Bytes> for Part {
+    fn from(bytes: Bytes) -> Self {
+        let crc32c = SUMMED_BYTES.contains(&bytes.len()).then(|| crc_fast::crc32_iscsi(&bytes));
+        Self { bytes, crc32c }
+    }
+}
+
 /// What is known of an object without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Info {
@@ -66,7 +86,7 @@ pub struct Info {
 pub enum Reply {
     Done,
     Data(Bytes),
-    Ranges(Vec<Bytes>),
+    Ranges(Vec<Part>),
     Info(Info),
     /// Of a delete: what failed, and how.
     Deleted {
@@ -87,6 +107,12 @@ pub struct Settings {
     /// The question in the store's words, and its answer in XML; `NotFound`: nothing of the kind is
     /// set. No answers: the store is not asked.
     pub answers: Vec<(&'static str, Result<String, Error>)>,
+}
+
+impl Reply {
+    pub(crate) fn ranges(read: Vec<Bytes>) -> Self {
+        Self::Ranges(read.into_iter().map(Part::from).collect())
+    }
 }
 
 impl Op {
@@ -117,13 +143,13 @@ impl Op {
 #[derive(Debug)]
 pub enum Backend {
     Local(Arc<LocalDir>),
-    Cloud(Box<Cloud>),
+    Cloud(Arc<Cloud>),
 }
 
 /// A backend, the port where its completions wait, and what is in flight.
 #[derive(Debug)]
 pub struct Store {
-    backend: Arc<Backend>,
+    backend: Backend,
     port: Arc<Port>,
     running: Arc<Mutex<HashMap<u64, AbortHandle>>>,
 }
@@ -134,7 +160,7 @@ impl Store {
             Error::new(Kind::Unavailable, format!("cannot make an eventfd: {why}"))
         })?;
         let running = Arc::default();
-        Ok(Self { backend: Arc::new(backend), port: Arc::new(port), running })
+        Ok(Self { backend, port: Arc::new(port), running })
     }
 
     /// Starts `op`; its completion, with `token`, will come to the port. Fails at once only for the
@@ -142,7 +168,6 @@ impl Store {
     pub fn submit(&self, token: u64, op: Op) -> Result<(), Error> {
         op.check()?;
         let runtime = runtime::handle()?;
-        let backend = Arc::clone(&self.backend);
         let ending = Ending {
             token,
             result: None,
@@ -151,7 +176,17 @@ impl Store {
         };
         // Held while the task starts, so that it cannot end before it is known to run.
         let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
-        let task = runtime.spawn(async move { ending.with(run(backend, op).await) });
+        let task = match &self.backend {
+            // Straight to a thread for files: the runtime's own has nothing to do with it.
+            Backend::Local(dir) => {
+                let dir = Arc::clone(dir);
+                runtime.spawn_blocking(move || ending.with(dir.run(op)))
+            }
+            Backend::Cloud(cloud) => {
+                let cloud = Arc::clone(cloud);
+                runtime.spawn(async move { ending.with(cloud.run(op).await) })
+            }
+        };
         running.insert(token, task.abort_handle());
         Ok(())
     }
@@ -166,7 +201,7 @@ impl Store {
 
     /// Host and port, as a URL has them, of the server that is asked; None for a directory.
     pub fn authority(&self) -> Option<String> {
-        match &*self.backend {
+        match &self.backend {
             Backend::Cloud(cloud) => Some(cloud.authority()),
             Backend::Local(_) => None,
         }
@@ -202,17 +237,5 @@ impl Drop for Ending {
             Err(Error::new(Kind::OutcomeUnknown, "the operation was cut off before its answer"))
         });
         self.port.push(Completion { token: self.token, result });
-    }
-}
-
-async fn run(backend: Arc<Backend>, op: Op) -> Result<Reply, Error> {
-    match &*backend {
-        Backend::Cloud(cloud) => cloud.run(op).await,
-        Backend::Local(dir) => {
-            let dir = Arc::clone(dir);
-            spawn_blocking(move || dir.run(op)).await.unwrap_or_else(|ended| {
-                Err(Error::new(Kind::OutcomeUnknown, format!("the file thread ended: {ended}")))
-            })
-        }
     }
 }

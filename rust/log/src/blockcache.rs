@@ -92,14 +92,20 @@ impl BlockCache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn get(&self, key: Key) -> Option<Cached> {
+    /// What is kept of `key`. `is_again`: for a reader that has had it, and goes on within it, which
+    /// says nothing about whether others will want it.
+    pub fn get(&self, key: Key, is_again: bool) -> Option<Cached> {
         let mut state = self.state();
         let Some(entry) = state.entries.get_mut(&key) else {
             state.stats.misses += 1;
             return None;
         };
-        entry.frequency = (entry.frequency + 1).min(FREQUENCY_MAX);
-        entry.is_unread = false;
+        if entry.is_unread {
+            // Whom it was put here for: that is the first asking, not one more.
+            entry.is_unread = false;
+        } else if !is_again {
+            entry.frequency = (entry.frequency + 1).min(FREQUENCY_MAX);
+        }
         let value = entry.value.clone();
         state.stats.hits += 1;
         Some(value)
@@ -248,7 +254,7 @@ mod tests {
     }
 
     fn has(cache: &BlockCache, object: i64, position: u64) -> bool {
-        match cache.get((object, position)) {
+        match cache.get((object, position), false) {
             Some(Cached::Block(bytes)) => {
                 assert!(bytes.iter().all(|byte| *byte == position as u8));
                 true
@@ -280,6 +286,20 @@ mod tests {
         }
         (0..500).for_each(|at| put(&cache, 2, at));
         assert!((0..5).all(|at| has(&cache, 1, at)));
+    }
+
+    #[test]
+    fn a_reader_that_was_read_ahead_for_and_takes_a_block_in_two_parts_has_asked_once() {
+        let cache = cache(20);
+        (0..5).for_each(|at| put(&cache, 1, at));
+        assert!((0..5).all(|at| has(&cache, 1, at)));
+        for at in 0..500 {
+            cache.put((2, at), block(at), true);
+            assert!(cache.get((2, at), false).is_some());
+            assert!(cache.get((2, at), true).is_some());
+        }
+        assert!((0..5).all(|at| has(&cache, 1, at)), "it pushed out what others read again");
+        assert!(cache.state().main.len() <= 6);
     }
 
     #[test]

@@ -68,7 +68,7 @@ impl BlobStore {
             address,
             multipart_bytes,
         };
-        let open = || Store::new(Backend::Cloud(Box::new(Cloud::new(config)?)));
+        let open = || Store::new(Backend::Cloud(Arc::new(Cloud::new(config)?)));
         Ok(Self { store: py.detach(open).map_err(raise)? })
     }
 
@@ -152,7 +152,7 @@ fn answer(py: Python<'_>, reply: Reply) -> PyResult<Bound<'_, PyAny>> {
         Reply::Done => Ok(py.None().into_bound(py)),
         Reply::Data(bytes) => Ok(Buf::new(bytes).into_pyobject(py)?.into_any()),
         Reply::Ranges(ranges) => {
-            let bufs: Vec<Buf> = ranges.into_iter().map(Buf::new).collect();
+            let bufs: Vec<Buf> = ranges.into_iter().map(Buf::read).collect();
             bufs.into_pyobject(py)
         }
         Reply::Info(info) => known(info).into_pyobject(py).map(Bound::into_any),

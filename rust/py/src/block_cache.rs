@@ -29,8 +29,9 @@ impl PyBlockCache {
         Self { cache: BlockCache::new(bytes_max) }
     }
 
-    fn get(&self, object_id: i64, position: u64) -> Option<Buf> {
-        match self.cache.get((object_id, position))? {
+    #[pyo3(signature = (object_id, position, *, is_again = false))]
+    fn get(&self, object_id: i64, position: u64, is_again: bool) -> Option<Buf> {
+        match self.cache.get((object_id, position), is_again)? {
             Cached::Block(bytes) => Some(Buf::new(bytes)),
             Cached::Index(_) => None,
         }
@@ -47,7 +48,7 @@ impl PyBlockCache {
     }
 
     fn get_index(&self, object_id: i64) -> Option<PyObjectIndex> {
-        match self.cache.get((object_id, INDEX_KEY))? {
+        match self.cache.get((object_id, INDEX_KEY), false)? {
             Cached::Index(index) => Some(PyObjectIndex { index }),
             Cached::Block(_) => None,
         }

@@ -3,6 +3,7 @@
 use std::ffi::{CString, c_int};
 use std::ptr;
 
+use automq_blob::Part;
 use bytes::Bytes;
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyBufferError, PyIndexError};
@@ -14,11 +15,17 @@ use pyo3::types::PyBytes;
 #[pyclass(frozen, module = "automq._native")]
 pub struct Buf {
     pub bytes: Bytes,
+    /// The CRC-32C of all of them, where it was made when they were read.
+    pub crc32c: Option<u32>,
 }
 
 impl Buf {
     pub fn new(bytes: Bytes) -> Self {
-        Self { bytes }
+        Self { bytes, crc32c: None }
+    }
+
+    pub fn read(part: Part) -> Self {
+        Self { bytes: part.bytes, crc32c: part.crc32c }
     }
 }
 
@@ -26,7 +33,7 @@ impl Buf {
 impl Buf {
     #[new]
     fn from_python(data: Octets) -> Self {
-        Self { bytes: data.0 }
+        Self::new(data.0)
     }
 
     /// The bytes of `[start, end)`, sharing memory with this one.
@@ -35,7 +42,7 @@ impl Buf {
             let length = self.bytes.len();
             return Err(PyIndexError::new_err(format!("[{start}, {end}) of {length} bytes")));
         }
-        Ok(Self { bytes: self.bytes.slice(start..end) })
+        Ok(Self::new(self.bytes.slice(start..end)))
     }
 
     fn __len__(&self) -> usize {

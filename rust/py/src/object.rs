@@ -400,9 +400,15 @@ impl PyDigestRef {
 }
 
 #[pyfunction]
-fn open_block(py: Python<'_>, data: Octets, block: &PyBlockRef) -> PyResult<Buf> {
+fn open_block(py: Python<'_>, data: &Bound<'_, PyAny>, block: &PyBlockRef) -> PyResult<Buf> {
     let block = block.block;
-    py.detach(|| object::open_block(&data.0, &block)).map(Buf::new).map_err(damaged)
+    let crc32c = data.cast::<Buf>().ok().and_then(|buf| buf.get().crc32c);
+    let data: Octets = data.extract()?;
+    let opened = match crc32c {
+        Some(crc32c) => object::open_summed_block(&data.0, crc32c, &block),
+        None => py.detach(|| object::open_block(&data.0, &block)),
+    };
+    opened.map(Buf::new).map_err(damaged)
 }
 
 #[pyfunction]

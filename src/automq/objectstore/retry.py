@@ -19,6 +19,7 @@ from automq.objectstore.errors import (
 )
 from automq.objectstore.hedging import Hedged
 from automq.objectstore.metrics import READS, StoreMetrics
+from automq.objectstore.native import NativeStore
 from automq.objectstore.settings import BucketSettings
 from automq.objectstore.store import ObjectInfo, ObjectStore, Pieces
 from automq.world import World
@@ -191,6 +192,8 @@ class Retrying:
 
     async def _repeat(self, operation: str, key: str, attempt: Callable[[], Awaitable[T]]) -> T:
         """The answer of the first attempt that has one, or the end that the deadline makes."""
+        if self._deadline_ms is None:
+            return await self._until_answered(operation, attempt)
         return await self._in_time(operation, key, self._until_answered(operation, attempt))
 
     async def _in_time(self, operation: str, key: str, call: Awaitable[T]) -> T:
@@ -243,6 +246,11 @@ class Retrying:
 
 
 def robust(store: ObjectStore, world: World, metrics: StoreMetrics) -> Retrying:
-    """`store` as a node uses it: counted, slow reads sent twice, repeated until it works."""
+    """`store` as a node uses it: counted, slow reads sent twice, repeated until it works.
+
+    A directory is not asked twice: the same disk would only have more to do.
+    """
     counted = Counted(store, world.clock, metrics)
+    if isinstance(store, NativeStore) and store.authority is None:
+        return Retrying(counted, world, metrics)
     return Retrying(Hedged(counted, world.clock, metrics), world, metrics)

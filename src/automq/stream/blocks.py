@@ -90,23 +90,27 @@ class BlockReader:
         """Whether a block is in memory or on its way there."""
         return (ref.object_id, ref.position) in self._flights or self.is_kept(ref)
 
-    async def get(self, refs: Sequence[BlockRef], memory: Grant) -> list[Buf]:
+    async def get(self, refs: Sequence[BlockRef], start_offset: int, memory: Grant) -> list[Buf]:
         """The contents of `refs`, all of one object; those that nobody reads yet by one read.
+
+        A reader at `start_offset` within a block has had that before: it is no new asking.
 
         `memory` is enough for them, and the caller's; a read that is begun here holds it as well.
         Raises DamagedObject, NotFound.
         """
         blocks: Opened = {}
         missing: list[BlockRef] = []
+        joined: list[BlockRef] = []
         flights: dict[int, asyncio.Future[Opened]] = {}
         for ref in refs:
-            kept = self._cache.get(ref.object_id, ref.position)
+            kept = self._kept(ref, start_offset)
             flight = self._flights.get((ref.object_id, ref.position))
             if kept is not None:
                 blocks[ref.position] = kept
             elif flight is not None:
                 probe("storage: readers share the read of a block")
                 flights[id(flight)] = flight
+                joined.append(ref)
             else:
                 missing.append(ref)
         if missing:
@@ -115,17 +119,24 @@ class BlockReader:
         for flight in flights.values():
             # A reader that leaves does not take the shared read along.
             blocks |= await asyncio.shield(flight)
+        for ref in joined:
+            # The cache has to know that its reader came: it counts what is evicted unread.
+            self._cache.get(ref.object_id, ref.position)
         return [whole(blocks[ref.position]) for ref in refs]
 
-    def get_kept(self, refs: Sequence[BlockRef]) -> list[Buf]:
+    def get_kept(self, refs: Sequence[BlockRef], start_offset: int) -> list[Buf]:
         """The contents of the first of `refs`, as long as they are in memory."""
         found: list[Buf] = []
         for ref in refs:
-            kept = self._cache.get(ref.object_id, ref.position)
+            kept = self._kept(ref, start_offset)
             if kept is None:
                 break
             found.append(kept)
         return found
+
+    def _kept(self, ref: BlockRef, start_offset: int) -> Buf | None:
+        is_again = ref.start < start_offset
+        return self._cache.get(ref.object_id, ref.position, is_again=is_again)
 
     def begin_ahead(self, refs: Sequence[BlockRef], taker: Taker) -> bool:
         """Start to read blocks of one object before anybody wants them, if there is memory for it
@@ -143,12 +154,14 @@ class BlockReader:
         """Start to read blocks of one object; `memory` is let go when they are kept."""
 
         async def get() -> Opened:
+            taker, turn = memory.taker, None
             try:
-                if not is_ahead:
-                    return await self._get_blocks(refs, memory.taker, is_ahead=False)
-                async with held(self._ahead_slots, memory.taker):
-                    return await self._get_blocks(refs, memory.taker, is_ahead=True)
+                if is_ahead:
+                    turn = await self._ahead_slots.take(taker)
+                return await self._get_blocks(refs, taker, is_ahead=is_ahead)
             finally:
+                if turn is not None:
+                    turn.release()
                 memory.release()
 
         return self._begin([(ref.object_id, ref.position) for ref in refs], get)
@@ -205,8 +218,11 @@ class BlockReader:
         self, object_id: int, spans: Sequence[tuple[int, int]], taker: Taker
     ) -> list[Buf]:
         """Bytes of an object, when it is the taker's turn. Whoever calls it has the memory."""
-        async with held(self._slots, taker):
+        turn = await self._slots.take(taker)
+        try:
             data = await self._store.get_ranges(data_key(self._cluster_id, object_id), spans)
+        finally:
+            turn.release()
         self.read_bytes += sum(map(len, data))
         return data
 

@@ -65,7 +65,7 @@ class FairShare:
             return None
         return self._give(taker, amount)
 
-    async def take(self, taker: Taker, amount: int) -> Grant:
+    async def take(self, taker: Taker, amount: int = 1) -> Grant:
         """`amount` of it, when it is this taker's turn. Cancelled, it takes nothing."""
         grant = self.take_now(taker, amount)
         if grant is not None:
@@ -107,7 +107,8 @@ class FairShare:
         assert min(self.used, left) >= 0, grant.amount
         if left > 0:
             self._held[grant.taker] = left
-        self._serve()
+        if self._waiting:
+            self._serve()
 
     def _serve(self) -> None:
         """Give to those who wait, the one that holds least first, until one has to wait on."""

@@ -10,6 +10,8 @@ from automq.stream.client import FoundRange
 
 FIRST_WINDOW_BYTES = 1 << 20
 CURSORS_MAX = 64
+ACTIVE_READS = 256
+"""A reader that has not come while all made so many reads has no share of what is read ahead."""
 REGROWTH_BYTES = 64 << 10
 """After waste, what may be read ahead in all grows by so much with every read."""
 
@@ -22,6 +24,8 @@ class Cursor:
     ahead_offset: int
     window_bytes: int = 0
     is_running: bool = False
+    moved_at: int = 0
+    """The count of all reads when its reader came last."""
     _ranges: deque[FoundRange] = field(default_factory=deque)
     _asked: deque[tuple[int, int]] = field(default_factory=deque)
     _asked_bytes: int = 0
@@ -70,8 +74,8 @@ class Cursor:
 class ReadAhead:
     """The cursors of all readers, found by where they read next.
 
-    A window is at most an even share of what may be read ahead in all, looked at whenever its
-    reader comes. That is `total_bytes`, less while the cache evicts blocks that nobody has read: so
+    A window is at most an even share, among the readers that come, of what may be read ahead in
+    all, looked at whenever its reader comes. That is `total_bytes`, less while the cache evicts blocks that nobody has read: so
     little was left of it by others that it could not keep them.
     """
 
@@ -80,6 +84,7 @@ class ReadAhead:
         self._total_bytes_max = total_bytes
         self._total_bytes = total_bytes
         self._wasted_bytes = 0
+        self._reads = 0
         self._cursors: dict[tuple[int, int], Cursor] = {}
 
     def __len__(self) -> int:
@@ -111,6 +116,8 @@ class ReadAhead:
         elif next_offset > start:
             cursor.window_bytes = max(FIRST_WINDOW_BYTES, cursor.window_bytes * 2)
         cursor.reached(next_offset)
+        self._reads += 1
+        cursor.moved_at = self._reads
         self._cursors.pop((stream_id, next_offset), None)
         while len(self._cursors) >= CURSORS_MAX:
             # The one whose reader has been away for longest.
@@ -118,6 +125,15 @@ class ReadAhead:
         self._cursors[stream_id, next_offset] = cursor
         self._total_bytes = min(self._total_bytes_max, self._total_bytes + REGROWTH_BYTES)
         cursor.window_bytes = min(
-            cursor.window_bytes, self._window_bytes_max, self._total_bytes // len(self._cursors)
+            cursor.window_bytes, self._window_bytes_max, self._total_bytes // self._count_active()
         )
         return cursor
+
+    def _count_active(self) -> int:
+        """How many readers share: those that are done, or have stopped, would keep theirs."""
+        count = 0
+        for cursor in reversed(self._cursors.values()):
+            if cursor.moved_at + ACTIVE_READS < self._reads:
+                break
+            count += 1
+        return count

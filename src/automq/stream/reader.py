@@ -132,7 +132,7 @@ class ObjectReader:
             return None
         wish = replace(wish, end_offset=min(wish.end_offset, found.end_offset))
         refs = wanted(index, wish)
-        kept = self.blocks.get_kept(refs)
+        kept = self.blocks.get_kept(refs, wish.start_offset)
         refs = refs[: len(kept)]
         memory = self.blocks.memory.take_now(taker, sum_bytes(refs)) if kept else None
         if memory is None:
@@ -149,7 +149,8 @@ class ObjectReader:
             cursor.lost()
         memory = await self.blocks.memory.take(taker, sum_bytes(refs))
         try:
-            read = assemble(wish, refs, await self.blocks.get(refs, memory), memory)
+            blocks = await self.blocks.get(refs, wish.start_offset, memory)
+            read = assemble(wish, refs, blocks, memory)
         except BaseException:
             memory.release()
             raise
@@ -254,7 +255,7 @@ class ObjectReader:
             if ref is None or ref.start >= found.end_offset:
                 return None
             async with held(self.blocks.memory, taker, ref.size_bytes) as memory:
-                [block] = await self.blocks.get([ref], memory)
+                [block] = await self.blocks.get([ref], ref.start, memory)
                 record = find_timestamp(block, timestamp, start_offset=start_offset)
             if record is not None:
                 return record[1], record[0]

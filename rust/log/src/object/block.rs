@@ -4,12 +4,15 @@ use automq_batch::{Corrupt, crc32c};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 
+use super::crc::crc32c_of_rest;
 use super::{DamagedObject, i64_at, u32_at, u64_at};
 use crate::batches::walk;
 use crate::cache::CacheRead;
 
 pub const BLOCK_MAGIC: [u8; 4] = *b"AQB1";
 pub const BLOCK_HEADER_BYTES: usize = 48;
+/// Magic and CRC, which the CRC does not cover.
+const SUMMED_FROM: usize = 8;
 pub const DIGEST_HEADER_BYTES: usize = 4;
 
 /// One block of one object: offsets `[start, end)` of a stream.
@@ -63,8 +66,9 @@ impl BlockHeader {
         out
     }
 
-    /// The header at the start of `data`, a whole block that lies at `position`.
-    pub fn decode(data: &[u8], position: u64) -> Result<Self, DamagedObject> {
+    /// The header at the start of `data`, a whole block that lies at `position`. `found`: the
+    /// CRC-32C of what the header's own is of.
+    fn decode(data: &[u8], found: u32, position: u64) -> Result<Self, DamagedObject> {
         if data.len() < BLOCK_HEADER_BYTES {
             let why = format!("{} bytes where a block should be", data.len());
             return Err(DamagedObject::at(position, why));
@@ -72,7 +76,7 @@ impl BlockHeader {
         if data[0..4] != BLOCK_MAGIC {
             return Err(DamagedObject::at(position, "no block starts here"));
         }
-        let (stored, found) = (u32_at(data, 4), crc32c(&data[8..]));
+        let stored = u32_at(data, 4);
         if stored != found {
             let why =
                 format!("a block's stored CRC-32C is {stored:08x}, its bytes give {found:08x}");
@@ -95,11 +99,29 @@ impl BlockHeader {
 
 /// The batches of a block, without a copy. `data` is the whole block as it was read.
 pub fn open_block(data: &Bytes, block: &BlockRef) -> Result<Bytes, DamagedObject> {
+    let found = data.get(SUMMED_FROM..).map_or(0, crc32c);
+    open(data, found, block)
+}
+
+/// The same where whoever has read `data` knows the CRC-32C of all of it: nothing of it is touched
+/// but the header.
+pub fn open_summed_block(
+    data: &Bytes,
+    of_all: u32,
+    block: &BlockRef,
+) -> Result<Bytes, DamagedObject> {
+    let Some((front, rest)) = data.split_at_checked(SUMMED_FROM) else {
+        return open_block(data, block);
+    };
+    open(data, crc32c_of_rest(of_all, front, rest.len() as u64), block)
+}
+
+fn open(data: &Bytes, found: u32, block: &BlockRef) -> Result<Bytes, DamagedObject> {
     if data.len() as u64 != block.size_bytes {
         let why = format!("{} bytes of a block of {}", data.len(), block.size_bytes);
         return Err(DamagedObject::at(block.position, why));
     }
-    let header = BlockHeader::decode(data, block.position)?;
+    let header = BlockHeader::decode(data, found, block.position)?;
     let found = (header.object_id, header.stream, header.start, header.end);
     let wanted = (block.object_id, block.stream, block.start, block.end);
     if found != wanted {

@@ -36,6 +36,7 @@
 mod block;
 mod body;
 mod build;
+mod crc;
 mod footer;
 mod index;
 mod inspect;
@@ -50,7 +51,7 @@ mod tests;
 
 use std::fmt;
 
-pub use block::{BlockRef, DigestRef, cut, open_block, open_digest};
+pub use block::{BlockRef, DigestRef, cut, open_block, open_digest, open_summed_block};
 pub use build::build_object;
 pub use footer::{FOOTER_BYTES, Footer, parse_footer};
 pub use index::ObjectIndex;

@@ -1,4 +1,4 @@
-use automq_batch::decode_digest;
+use automq_batch::{crc32c, decode_digest};
 use bytes::Bytes;
 
 use super::*;
@@ -240,7 +240,10 @@ fn read_all(data: &Bytes) -> Result<(), DamagedObject> {
     let index = part(data, footer.index_position, footer.index_bytes);
     let index = ObjectIndex::parse(&index, footer.index_position, Some(77), Some(CLUSTER))?;
     for block in index.blocks() {
-        open_block(&part(data, block.position, block.size_bytes), &block)?;
+        let bytes = part(data, block.position, block.size_bytes);
+        let opened = open_block(&bytes, &block);
+        assert_eq!(open_summed_block(&bytes, crc32c(&bytes), &block), opened);
+        opened?;
     }
     for digest in index.streams().filter_map(|stream| index.digest_ref(stream)) {
         open_digest(&part(data, digest.position, digest.size_bytes), &digest)?;
