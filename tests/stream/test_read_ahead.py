@@ -122,6 +122,18 @@ async def test_a_sequential_reader_finds_the_next_objects_in_memory() -> None:
 
 
 @virtual
+async def test_what_a_reader_meets_on_its_way_was_not_read_ahead_in_vain() -> None:
+    machine = Machine(latency_ms=(10, 10))
+    async with running(machine, Sizes(block_cache_bytes=64 * KIB)) as node:
+        stream_id = await backlog(node, 40)
+        for offset in range(40):
+            # At once: what is read ahead for it is still on its way.
+            await read_one(node, stream_id, offset)
+        assert node.engine.reader.cache.evicted_bytes > 0
+        assert node.engine.reader.cache.unread_bytes == 0
+
+
+@virtual
 async def test_readers_of_different_sizes_share_the_blocks_that_are_on_their_way() -> None:
     machine = Machine(latency_ms=(10, 10))
     async with running(machine, Sizes(upload_bytes=8 * MIB, cache_bytes=16 * MIB)) as node:

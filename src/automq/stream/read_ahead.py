@@ -75,8 +75,8 @@ class ReadAhead:
     """The cursors of all readers, found by where they read next.
 
     A window is at most an even share, among the readers that come, of what may be read ahead in
-    all, looked at whenever its reader comes. That is `total_bytes`, less while the cache evicts blocks that nobody has read: so
-    little was left of it by others that it could not keep them.
+    all, looked at whenever its reader comes. That is `total_bytes`, less while the cache evicts
+    blocks that nobody has read: so little was left of it by others that it could not keep them.
     """
 
     def __init__(self, *, window_bytes_max: int, total_bytes: int) -> None:
