@@ -4,31 +4,65 @@ import random
 from collections.abc import Callable
 
 from automq.controller.audit import known_objects
+from automq.metadata.dump import dump_log
+from automq.metadata.image import Image
 from automq.metadata.reader import MetadataReader
-from automq.metadata.register import SteadyRegister
+from automq.metadata.register import ListedRegister, SteadyRegister
 from automq.metadata.storage import COMMITTED, DOOMED, PREPARED
 from automq.stream.keys import data_key
 from automq.world import World
 from sim.database import register_of
 from sim.node import Node
+from sim.wide import is_wide
 from sim.wire import StoreWire
 
 ALL = 1 << 30
 
 
+async def _check_dump(
+    register: SteadyRegister, position: int, complain: Callable[[str], None]
+) -> None:
+    """What people read of the log goes as far as what a node reads of it."""
+    last = -1
+    async for line in dump_log(register):
+        if line.startswith("entry "):
+            last = int(line.split()[1])
+    if last not in (-1, position):
+        complain(f"the dump of the metadata log ends with entry {last}, the log with {position}")
+
+
 async def audit(node: Node, complain: Callable[[str], None]) -> None:
     """Nothing on the disk; in the store every committed object, and nothing that is forgotten."""
-    if node.disk.ids:
-        complain(f"WALs {node.disk.ids} are left after a clean stop")
-    for mark in [known.key async for known in node.store.list("wals/")]:
-        if not node.objects.came_late(mark):
-            complain(f"{mark}: a WAL in the store is left after a clean stop")
     world = World(clock=node.clock, chance=random.Random("audit"))
     wire = StoreWire(node.store, node.loop, "audit", node.trace)
     register = register_of(wire, node.database, node.clock)
-    reader = MetadataReader(SteadyRegister(register, world))
+    steady = SteadyRegister(register, world)
+    await _check_logs(node, register, complain)
+    reader = MetadataReader(steady)
     await reader.load()
-    image = reader.image
+    if is_wide(node.seed):
+        await _check_dump(steady, reader.position, complain)
+    await _check_objects(node, reader.image, complain)
+    for wal in reader.image.storage.wals.values():
+        if not wal.closed:
+            complain(f"{wal} is not closed after a clean stop")
+
+
+async def _check_logs(
+    node: Node, register: ListedRegister, complain: Callable[[str], None]
+) -> None:
+    """Nothing is left of any write-ahead log, but what keeps its owner from going on."""
+    if node.disk.ids:
+        complain(f"WALs {node.disk.ids} are left after a clean stop")
+    marks = [known.key async for known in node.store.list("wals/")]
+    if is_wide(node.seed):
+        marks += [known.key async for known in register.list("wals/")]
+    for mark in marks:
+        if not node.objects.came_late(mark):
+            complain(f"{mark}: a WAL in the store is left after a clean stop")
+
+
+async def _check_objects(node: Node, image: Image, complain: Callable[[str], None]) -> None:
     cluster_id = image.cluster.cluster_id
     stored = {known.key async for known in node.store.list("data/")}
     known = {data_key(cluster_id, object_id): it for object_id, it in known_objects(image)}
@@ -39,6 +73,3 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
         state = known[key].state if key in known else None
         if state not in (PREPARED, COMMITTED, DOOMED) and not node.objects.came_late(key):
             complain(f"{key} is in the store, and the metadata does not know it")
-    for wal in image.storage.wals.values():
-        if not wal.closed:
-            complain(f"{wal} is not closed after a clean stop")

@@ -6,7 +6,7 @@ import random
 from automq.metadata.postgres.links import Links
 from automq.metadata.postgres.register import PostgresRegister
 from automq.metadata.postgres.simulated import SimulatedPostgres
-from automq.metadata.register import ObjectStoreRegister, Register
+from automq.metadata.register import ListedRegister, ObjectStoreRegister
 from automq.world import Clock
 from sim.loop import SimLoop
 from sim.trace import Trace
@@ -89,6 +89,6 @@ class Database:
         self._postgres.come_back()
 
 
-def register_of(wire: StoreWire, database: Database | None, clock: Clock) -> Register:
+def register_of(wire: StoreWire, database: Database | None, clock: Clock) -> ListedRegister:
     """The register of the metadata log: in the store, or in the database of those seeds."""
     return ObjectStoreRegister(wire) if database is None else database.register(clock)

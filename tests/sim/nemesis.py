@@ -8,8 +8,10 @@ from automq.objectstore.errors import StoreError, Throttled, TryAgain, Unavailab
 from automq.objectstore.simulated import Effect, Fault
 from automq.stream.wal import SimulatedDisk
 from automq.stream.wal.simulated import _Entry
+from sim.nemesis_wide import WideTroubles
 from sim.net import Net
 from sim.node import Node
+from sim.wide import is_wide
 from sim.workload import Shop
 
 Trouble = Callable[[], Awaitable[None]]
@@ -59,6 +61,8 @@ class Nemesis:
             "slow network": self._slow_network,
             "clock": self._set_clock,
         }
+        if is_wide(seed):
+            kinds |= WideTroubles(node, self._chance).kinds
         names = sorted(kinds)
         count = self._chance.randint(1, len(names))
         drawn = sorted(self._chance.sample(names, count))

@@ -9,17 +9,21 @@ import msgspec
 
 from automq.config import keys
 from automq.config.node_config import NodeConfig
+from automq.metadata.registered_store import RegisteredStore
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
 from automq.node.run import STOP_S, first_of, serve, told
 from automq.objectstore import Retrying
 from automq.objectstore.simulated import SimulatedStore
 from automq.stream.wal import ObjectWals, SimulatedDisk, Tasks, WalHome
+from automq.telemetry import Metrics
 from automq.world import World
 from sim.database import Database, is_in_postgres, register_of
 from sim.loop import Process, SimLoop
 from sim.net import Net, SimDoor
+from sim.scraping import scrape
 from sim.trace import Trace
+from sim.wide import is_moving, is_quiet, is_registered, is_wide
 from sim.wire import DiskView, RecordedObjects, StoreWire
 
 WALL_START_MS = 1_700_000_000_000
@@ -32,6 +36,7 @@ REASONS_OF_FIGHT = (
 NOT_UPLOADED = "bytes not uploaded"
 URI = "simulated://"
 ON_DISK, IN_STORE = "file:///simulated", "object+simulated://"
+BY_REGISTER = "registered+object+simulated://"
 SHARE_IN_STORE = 0.4
 FORGETFUL: dict[str, object] = {
     "producer.id.expiration.ms": 3_000,
@@ -104,7 +109,26 @@ def config_of(seed: int) -> NodeConfig:
     """The configuration of a seed's node; that of some keeps its WAL in the object store."""
     config = node_config(random.Random(f"{seed} config"))
     chance = random.Random(f"{seed} wal")
-    return with_wal_in_store(config, chance) if chance.random() < SHARE_IN_STORE else config
+    if chance.random() >= SHARE_IN_STORE and not is_moving(seed):
+        return config if not is_quiet(seed) else with_room_for_a_flood(config)
+    config = with_wal_in_store(config, chance)
+    if is_registered(seed):
+        config = msgspec.structs.replace(config, wal_uri=BY_REGISTER)
+    return config
+
+
+def with_room_for_a_flood(config: NodeConfig) -> NodeConfig:
+    """The same node with a small log, and uploads that take what comes at once."""
+    values = dict(config.values) | {
+        "automq.upload.interval.ms": 100,
+        "automq.upload.inflight.max": 1,
+        keys.automq.WAL_SEGMENT_BYTES.name: 16 * KIB,
+        keys.automq.WAL_CAPACITY_BYTES.name: 96 * KIB,
+    }
+    budgets = msgspec.structs.replace(
+        config.budgets, log_cache_bytes=4096 * KIB, upload_bytes=64 * KIB
+    )
+    return msgspec.structs.replace(config, values=values, budgets=budgets)
 
 
 def with_wal_in_store(config: NodeConfig, chance: random.Random) -> NodeConfig:
@@ -124,6 +148,7 @@ class Incarnation:
         self.node = node
         self.number = number
         self.process = Process(f"node-{number}")
+        self.config = node.config_of_life(number)
         self.disk = DiskView(node.disk)
         self.is_ready = False
         self.stopping = asyncio.Event()
@@ -143,19 +168,24 @@ class Incarnation:
         """The process: start, serve, stop."""
         node = self.node
         world = World(clock=node.clock, chance=random.Random(f"{node.seed} {self.process.name}"))
-        door = SimDoor(node.net, self.process, node.config.listeners[0])
+        door = SimDoor(node.net, self.process, self.config.listeners[0])
         wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
         register = register_of(wire, node.database, node.clock)
 
         def wals(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
             if uri == ON_DISK:
                 return self.disk
-            return ObjectWals(Retrying(wire, world), world, cluster_id, tasks)
+            store = wire if uri == IN_STORE else RegisteredStore(wire, register)
+            return ObjectWals(Retrying(store, world), world, cluster_id, tasks)
 
-        places = Places(store=wire, register=register, wals=wals, doors=[door])
+        metrics = Metrics()
+        places = Places(store=wire, register=register, wals=wals, doors=[door], metrics=metrics)
+        if is_wide(node.seed):
+            look = scrape(metrics, node.chance(f"{self.process.name} metrics"), node.complain)
+            node.loop.spawn_in(self.process, look, f"{self.process.name} metrics")
         try:
             await serve(
-                node.config, world, places, self.stopping, started_ms=0, ready=self._note_ready
+                self.config, world, places, self.stopping, started_ms=0, ready=self._note_ready
             )
         except BaseExceptionGroup as group:
             self.failure = told(first_of(group))
@@ -204,6 +234,20 @@ class Node:
         self.is_supervised = True
         """Whether a process that ended by itself is started again."""
         self._chance = random.Random(f"{seed} supervisor")
+
+    def chance(self, name: str) -> random.Random:
+        return random.Random(f"{self.seed} {name}")
+
+    def config_of_life(self, number: int) -> NodeConfig:
+        """The configuration of its so many'th life: some keep their log in turns elsewhere."""
+        if not is_moving(self.seed):
+            return self.config
+        # One store may keep logs both ways only if the register is not in it as well.
+        places = [ON_DISK, self.config.wal_uri]
+        if self.database is not None:
+            places = [ON_DISK, IN_STORE, BY_REGISTER]
+        uri = self.chance(f"place of log {number}").choice(places)
+        return msgspec.structs.replace(self.config, wal_uri=uri)
 
     @property
     def newest(self) -> Incarnation:

@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 from unittest.mock import patch
 
 from automq._native import DamagedObject
@@ -15,41 +15,24 @@ from automq.config import keys
 from automq.objectstore import NotFound
 from automq.stream.engine import MissingData
 from automq.world.probe import probed
-from sim.admin import Churner, Committer
+from sim.admin import Committer
 from sim.audit import audit
-from sim.changing import ConfigChanger
 from sim.client import Client, Lost
+from sim.crowd import Crowd
 from sim.loop import Deadlock, SimLoop, current_process
-from sim.members import Group, Member
 from sim.nemesis import Nemesis
 from sim.net import Net
 from sim.node import Node, config_of, describe, is_forgetful
-from sim.onlooking import Onlooker
-from sim.reading import EARLIEST, LATEST, Reader, WideReader, list_offset
-from sim.rough import Careless, Vandal
+from sim.reading import EARLIEST, LATEST, Reader, list_offset
 from sim.trace import Trace
 from sim.truth import PartitionTruth, Truth, Value
 from sim.workload import (
     BYTES_MAX,
-    Deleter,
-    IdempotentProducer,
-    PlainProducer,
     Shop,
     create_topic,
 )
 
 READY_S = 60.0
-CHANGES: dict[str, dict[str, tuple[str, ...]]] = {
-    "expiring": {
-        "retention.ms": ("1000", "3000", "60000"),
-        "segment.bytes": ("1048576", "2000000"),
-    },
-    "plain": {
-        "compression.type": ("producer", "gzip", "zstd", "lz4", "snappy"),
-        "segment.ms": ("1000", "100000"),
-    },
-}
-"""What clients change of a topic."""
 PROGRESS_S = 300.0
 RECORDS_OF_LARGEST_REQUEST = 100
 STOP_S = 120.0
@@ -86,18 +69,6 @@ class Result:
             f"{self.acknowledged} acknowledged, {self.records_read} read, "
             f"{self.incarnations} incarnations; {', '.join(self.troubles)})"
         )
-
-
-class Runs(Protocol):
-    """A client: it works until the shop closes."""
-
-    async def run(self) -> None: ...
-
-
-ROUGH: dict[str, Callable[[Shop, str, PartitionTruth], Runs]] = {
-    "careless": Careless,
-    "vandal": Vandal,
-}
 
 
 class Run:
@@ -202,74 +173,11 @@ class Run:
         return partitions
 
     def _clients(self, partitions: list[PartitionTruth]) -> "list[asyncio.Task[None]]":
-        members = Group("members", partitions[-1], is_forgotten=self.shop.is_forgetful)
-        clients = self._partition_clients(partitions)
-        clients |= self._wide_clients(partitions)
-        clients |= self._other_clients(partitions, members)
-        clients |= self._group_clients(partitions, members)
+        crowd = Crowd(self.shop, self.chance, partitions)
+        clients = crowd.clients()
+        self.committers = crowd.committers
         self.client_names = [name for name in clients if name not in self.without]
         return [self.loop.spawn(clients[name].run(), name) for name in self.client_names]
-
-    def _partition_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
-        clients: dict[str, Runs] = {}
-        for at in partitions:
-            for number in range(self.chance.randint(0, 2)):
-                name = f"idem-{at}-{number}"
-                clients[name] = IdempotentProducer(self.shop, name, at)
-            name = f"tail-{at}"
-            clients[name] = Reader(self.shop, name, at, is_cold=False)
-            if self.chance.random() < 0.5:
-                name = f"cold-{at}"
-                clients[name] = Reader(self.shop, name, at, is_cold=True)
-            if at.topic == "deleted":
-                name = f"deleter-{at}"
-                clients[name] = Deleter(self.shop, name, at)
-        return clients
-
-    def _wide_clients(self, partitions: list[PartitionTruth]) -> dict[str, Runs]:
-        clients: dict[str, Runs] = {}
-        for number in range(self.chance.randint(0, 2)):
-            name = f"plain-{number}"
-            some = self.chance.sample(partitions, self.chance.randint(1, len(partitions)))
-            clients[name] = PlainProducer(self.shop, name, some)
-        if self.chance.random() < 0.5:
-            clients["wide"] = WideReader(self.shop, "wide", partitions)
-        if self.chance.random() < 0.5:
-            clients["churn"] = Churner(self.shop, "churn")
-        return clients
-
-    def _other_clients(self, partitions: list[PartitionTruth], members: Group) -> dict[str, Runs]:
-        clients: dict[str, Runs] = {}
-        if self.chance.random() < 0.5:
-            clients["onlooker"] = Onlooker(self.shop, "onlooker", partitions, members)
-        for topic, choices in CHANGES.items():
-            if self.chance.random() < 0.3:
-                name = f"changer-{topic}"
-                clients[name] = ConfigChanger(self.shop, name, topic, choices)
-        for name, kind in ROUGH.items():
-            if self.chance.random() < 0.3:
-                clients[name] = kind(self.shop, name, self.chance.choice(partitions))
-        return clients
-
-    def _group_clients(self, partitions: list[PartitionTruth], members: Group) -> dict[str, Runs]:
-        clients: dict[str, Runs] = {}
-        for number in range(self.chance.randint(0, 2)):
-            committer = Committer(
-                self.shop,
-                f"group-{number}",
-                partitions[0],
-                is_forgotten=self.shop.is_forgetful,
-            )
-            self.committers.append(committer)
-            clients[committer.group] = committer
-        if self.chance.random() < 0.3:
-            clients["forgotten"] = Committer(
-                self.shop, "forgotten", partitions[0], is_forgotten=True
-            )
-        for number in range(self.chance.choice([0, 0, 1, 3])):
-            name = f"member-{number}"
-            clients[name] = Member(self.shop, name, members)
-        return clients
 
     async def _finish(self, clients: "list[asyncio.Task[None]]") -> None:
         """Nothing goes wrong any more: everyone has to come to an end, in bounded time."""

@@ -30,6 +30,7 @@ from automq.protocol.messages.produce_response import PartitionProduceResponse, 
 from sim.client import Client, Conversation, Lost
 from sim.node import Node
 from sim.truth import PartitionTruth, Truth, Value, encode_value
+from sim.wide import is_wide
 
 IN_FLIGHT_MAX = 5
 BYTES_MAX = 1 << 20
@@ -127,7 +128,7 @@ class Writer:
         self.first_of_id = 0
         """The number of the first record of the producer id in use."""
 
-    def make(self, producer_id: int = -1) -> Batch:
+    def make(self, producer_id: int = -1, producer_epoch: int = 0) -> Batch:
         count = self.chance.choice([1, 1, 2, 5])
         first = self.next_number
         self.next_number += count
@@ -139,7 +140,10 @@ class Writer:
             return Batch(values, bytes(build_batch(rows)))
         sequence = first - self.first_of_id
         records = build_batch(
-            rows, producer_id=producer_id, producer_epoch=0, base_sequence=sequence
+            rows,
+            producer_id=producer_id,
+            producer_epoch=producer_epoch,
+            base_sequence=sequence,
         )
         return Batch(values, bytes(records))
 
@@ -209,6 +213,7 @@ class IdempotentProducer:
         self.writer = Writer(shop, name, at)
         self.client = Client(shop.node, name, late=True)
         self.producer_id = -1
+        self.producer_epoch = 0
         self.pending: list[Batch] = []
         names = shop.truth.lossy if shop.is_forgetful else shop.truth.idempotent
         names.add(name)
@@ -226,7 +231,7 @@ class IdempotentProducer:
         conversation = await self.client.conversation()
         while True:
             while len(self.pending) < IN_FLIGHT_MAX and not shop.is_closing:
-                batch = writer.make(self.producer_id)
+                batch = writer.make(self.producer_id, self.producer_epoch)
                 self.pending.append(batch)
                 self._send(conversation, batch)
                 if writer.chance.random() < 0.5:
@@ -241,8 +246,15 @@ class IdempotentProducer:
             await writer.think()
 
     async def _begin_anew(self) -> bool:
-        """As a client that was started again: another id, and sequences from 0 on."""
-        self.producer_id = await new_producer_id(self.client, self.writer.shop)
+        """As a client that was started again: another id, and sequences from 0 on.
+
+        Or, as a client that has met a gap (KIP-360): the same id in its next epoch.
+        """
+        if is_wide(self.writer.shop.seed) and self.writer.chance.random() < 0.5:
+            self.producer_epoch += 1
+        else:
+            self.producer_id = await new_producer_id(self.client, self.writer.shop)
+            self.producer_epoch = 0
         self.writer.first_of_id = self.writer.next_number
         return True
 

@@ -1,0 +1,30 @@
+"""What only later seeds have: those before stay the runs that they were."""
+
+import random
+
+FIRST_SEED = 300_000
+"""From this seed on a run may have all that is here."""
+
+SHARE_REGISTERED = 0.4
+SHARE_MOVING = 0.15
+SHARE_QUIET = 0.08
+
+
+def is_wide(seed: int) -> bool:
+    """Whether the seed has more kinds of clients, of logs, and of changes of mind."""
+    return seed >= FIRST_SEED
+
+
+def is_quiet(seed: int) -> bool:
+    """Whether nobody writes but who floods a topic and deletes it."""
+    return is_wide(seed) and random.Random(f"{seed} quiet").random() < SHARE_QUIET
+
+
+def is_registered(seed: int) -> bool:
+    """Whether a log in the store has its numbers in the register."""
+    return is_wide(seed) and random.Random(f"{seed} registered").random() < SHARE_REGISTERED
+
+
+def is_moving(seed: int) -> bool:
+    """Whether a life of the node may keep its log elsewhere than the one before."""
+    return is_wide(seed) and random.Random(f"{seed} moving").random() < SHARE_MOVING
