@@ -6,10 +6,12 @@ import random
 from automq.controller.audit import Audit
 from automq.metadata.log import DamagedLog
 from automq.metadata.reader import MetadataReader
-from automq.metadata.register import SteadyRegister
-from automq.objectstore import Retrying, StoreError
+from automq.metadata.register import ListedRegister, SteadyRegister, Unsettled
+from automq.metadata.registered_store import RegisteredStore
+from automq.objectstore import ObjectStore, Retrying, StoreError
 from automq.world import World
 from sim.database import register_of
+from sim.node import BY_REGISTER, IN_STORE
 from sim.wire import StoreWire
 from sim.workload import Shop
 
@@ -31,7 +33,7 @@ class Auditor:
             try:
                 async with asyncio.timeout(AUDIT_S_MAX):
                     await self._audit()
-            except (TimeoutError, StoreError):
+            except (TimeoutError, StoreError, Unsettled):
                 continue  # the store did not answer for so long
             except DamagedLog as error:
                 if not self._is_damage_expected(str(error)):
@@ -48,6 +50,8 @@ class Auditor:
             metadata_store=store if node.database is None else register,
             before=MetadataReader(steady),
             after=MetadataReader(steady),
+            clock=node.clock,
+            wal_store=self._logs(store, register),
         )
         report = await job.run()
         if report.is_damaged and not self.shop.storage_errors_allowed:
@@ -56,6 +60,13 @@ class Auditor:
         if self.chance.random() < 0.5:
             deleted = await job.repair()
             node.trace.note(self.name, f"deleted {deleted} objects that leaked")
+
+    def _logs(self, store: Retrying, register: ListedRegister) -> ObjectStore | None:
+        """The store that the node keeps its logs in, if that is its way."""
+        kept_at = self.shop.node.newest.config.wal_uri
+        if kept_at == BY_REGISTER:
+            return RegisteredStore(store, register)
+        return store if kept_at == IN_STORE else None
 
     def _is_damage_expected(self, why: str) -> bool:
         return any(words in why for words in self.shop.node.failures_expected)
