@@ -32,6 +32,7 @@ from types import FrameType
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
 
 from sim.bugs_of_log import BUGS
+from sim.found import seeds_for
 from sim.lines import lines_of, seen_lines
 from sim.probes import known_probes
 from sim.run import Result, play, shrink
@@ -249,7 +250,7 @@ def find_bugs(first: int, count: int, words: list[str]) -> int:
         if not all(word in name for word in words):
             continue
         found = "not found"
-        for seed in range(first, first + count):
+        for seed in seeds_for(name, first, count):
             with patched():
                 result = play(seed, is_hasty=True)
             if not result.is_good:

@@ -302,7 +302,7 @@ def _where(error: BaseException) -> str:
 
 
 @contextmanager
-def _listening(run: Run) -> Iterator[_Watch]:
+def listening(run: Run) -> Iterator[_Watch]:
     ours = logging.getLogger("automq")
     before, level = ours.propagate, ours.level
     watch = _Watch(run)
@@ -334,7 +334,7 @@ def play(
     chunk_entries = run.chance.choice([4, 16, 4096])
     merging = random.Random(f"{seed} merging")
     with (
-        _listening(run) as watch,
+        listening(run) as watch,
         probed(run.probes.add),
         patch("automq.node.metadata.CHUNK_ENTRIES", chunk_entries),
         patch("automq.node.parts.UPLOADS_MAX", merging.choice([2, 4, 32])),

@@ -27,8 +27,15 @@ class RecordedObjects(Objects):
         self._moment = 0
         self.written: dict[str, int] = {}
         self.deleted: dict[str, int] = {}
+        self.overwritten: set[str] = set()
+        """Keys of the metadata log that had other bytes before: never, in a store that keeps its
+        promise."""
 
     def put(self, key: str, data: Pieces) -> None:
+        if key.startswith("meta/") and key in self._by_key:
+            before = bytes(self.get(key))
+            if before != b"".join(map(bytes, data)):
+                self.overwritten.add(key)
         super().put(key, data)
         self._moment += 1
         self.written[key] = self._moment

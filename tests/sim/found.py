@@ -1,0 +1,14 @@
+"""Seeds that find a mistake which hardly any other seed finds: they are tried first."""
+
+from collections.abc import Iterator
+
+FOUND_BY: dict[str, int] = {
+    "never lets go of a wal full of deleted records": 300_031,
+}
+
+
+def seeds_for(name: str, first: int, count: int) -> Iterator[int]:
+    """In which seeds a mistake is looked for."""
+    if name in FOUND_BY:
+        yield FOUND_BY[name]
+    yield from range(first, first + count)
