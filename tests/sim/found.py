@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 FOUND_BY: dict[str, int] = {
     "never lets go of a wal full of deleted records": 300_031,
+    "syncs again after a sync has failed": 301_788,
 }
 
 

@@ -26,7 +26,6 @@ RARE = (
     "reads on without asking whether the log was closed",
     "believes a win in a closed chunk",
     "names a snapshot that was not read back",
-    "syncs again after a sync has failed",
 )
 """What 60 seeds do not find; `docs/internals/proof.md` says why."""
 
