@@ -18,6 +18,8 @@ from support.virtual_time import virtual
 from support.wal_bench import CLUSTER, Bench, put, until_durable
 
 HOUR_S = LET_GO_MS / 1000
+PASS_S = 257
+SCANS = f"automq.object.scan.interval.ms={PASS_S * 1_000}"
 UPLOADS = "automq.upload.interval.ms=100"
 OPEN = Wal(1, 3, 70, "sim://wal", WalKind.OBJECT, 0)
 ENDED = replace(OPEN, closed=True, fence=position_at(3))
@@ -194,6 +196,33 @@ async def test_an_open_log_without_its_begin_mark_is_damage() -> None:
     bench = await Logs.written()
     await bench.store.delete(mark_key(CLUSTER, 1))
     assert await bench.found(OPEN) == [(Is.MISSING, mark_key(CLUSTER, 1))]
+
+
+@virtual
+async def test_what_arrives_behind_a_removed_log_goes_with_the_next_scan_and_its_fence_stays() -> (
+    None
+):
+    machine = AuditedMachine()
+    async with virtual_node(machine, STORE, SCANS, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        await say(node, b"a")
+        cluster_id = node.parts.metadata.stored.cluster_id
+        batch = bytes(await machine.store.get(wal_key(cluster_id, 0, 0)))
+    async with virtual_node(machine, STORE, SCANS, wals=wals_of(machine)) as node:
+        await say(node, b"b")
+        fence, open_log = wal_key(cluster_id, 0, 1), wal_key(cluster_id, 1, 0)
+        late = [wal_key(cluster_id, 0, number) for number in (0, 3, 4)]
+        for key in late:
+            await machine.store.put(key, [batch])
+        assert [it for it in await machine.findings() if it[0] is Is.LEAKED] == [
+            (Is.LEAKED, key) for key in sorted(late)
+        ]
+        await asyncio.sleep(PASS_S + 1)
+        kept = [it.key for it in machine.store.memory.objects.list("wal/", None)]
+        assert fence in kept
+        assert open_log in kept
+        assert not set(late) & set(kept)
+        assert node.parts.delete_metrics.unknown == len(late)
 
 
 @virtual

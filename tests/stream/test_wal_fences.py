@@ -258,3 +258,34 @@ async def test_a_begin_mark_that_comes_late_is_removed_again() -> None:
     assert await bench.home.wal_ids() == [1]
     assert await bench.home.remove(1)
     assert (await bench.home.wal_ids(), bench.numbers) == ([], [0])
+
+
+@virtual
+async def test_only_what_came_after_a_removal_is_tidied_and_the_fence_stays() -> None:
+    bench = Bench(put_s=0)
+    wal = await bench.open()
+    await until_durable(wal, put(wal, 0))
+    batch = bytes(await bench.store.get(bench.key(0)))
+    await wal.close(clean=False)
+    await bench.take()
+    assert await bench.home.tidy(1) == 0, "what was not removed is not touched"
+    assert bench.numbers == [0, 1]
+    await bench.home.remove(1)
+    assert await bench.home.crowded(128) == [], "its id's last byte, with its bits reversed"
+    for number in (0, 2, 3):
+        await bench.store.put(bench.key(number), [batch])
+    assert await bench.home.crowded(128) == [1]
+    assert await bench.home.tidy(1) == 3
+    assert bench.numbers == [1]
+
+
+@virtual
+async def test_without_a_fence_nothing_is_tidied() -> None:
+    bench = Bench(put_s=0)
+    wal = await bench.open()
+    for offset in range(2):
+        await until_durable(wal, put(wal, offset))
+    await wal.close(clean=False)
+    await bench.store.delete(mark_key(CLUSTER, 1))
+    assert await bench.home.tidy(1) == 0
+    assert bench.numbers == [0, 1]

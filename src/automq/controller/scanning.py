@@ -2,9 +2,11 @@
 
 Two things can be left: an upload that arrived after its id had been doomed and deleted, and the
 parts of a snapshot whose writer died before the log named it (an entry or a hint of a writer that
-was deposed is alike). They cost money and nothing else, so they are looked for rarely, a part of
-the store at a time: of the data a 257th with each step, of the log all of it with one. A pass costs
-256 LIST requests for the data, one more for every 1,000 objects, and about ten for the log.
+was deposed is alike). Where write-ahead logs are in an object store, a third: a batch that arrived
+after its log had been removed. They cost money and nothing else, so they are looked for rarely, a
+part of the store at a time: of the data a 257th with each step, of the log all of it with one. A
+pass costs 256 LIST requests for the data and as many for write-ahead logs, one more for every 1,000
+objects, and about ten for the log.
 
 The rule has no clock; `judging` says why it holds whatever this process does not know. What it does
 know is stored: a command's answer waits for all that it saw.
@@ -14,6 +16,7 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from automq.controller.deleting import DeleteMetrics, Deleter
 from automq.controller.judging import Is, LogKeys, judge_object, object_of
@@ -24,6 +27,7 @@ from automq.metadata.register import Listed, SteadyRegister, Unsettled
 from automq.metadata.state import MetadataState
 from automq.objectstore import ObjectInfo, ObjectStore, StoreError
 from automq.stream.keys import PREFIXES, data_key, data_prefix
+from automq.stream.wal import WalError
 from automq.world import Clock
 
 log = logging.getLogger(__name__)
@@ -41,6 +45,14 @@ class LogPlace:
     keys: Listed
 
 
+class RemovedWals(Protocol):
+    """Where write-ahead logs leave something: `ObjectWals`."""
+
+    async def crowded(self, spread: int) -> list[int]: ...
+
+    async def tidy(self, wal_id: int) -> int: ...
+
+
 class Scanner:
     """Goes through the store again and again, once every `interval_ms`, until cancelled."""
 
@@ -54,8 +66,10 @@ class Scanner:
         *,
         interval_ms: int,
         metrics: DeleteMetrics,
+        wals: RemovedWals | None = None,
     ) -> None:
         self._metadata = metadata
+        self._wals = wals
         self._store = store
         self._log_place = log_place
         self._deleter = deleter
@@ -80,9 +94,11 @@ class Scanner:
             async with asyncio.timeout(LIST_MS / 1000):
                 if step < PREFIXES:
                     await self._scan_data(step)
+                    if self._wals is not None:
+                        await self._scan_wals(self._wals, step)
                 elif self._log_place is not None:
                     await self._scan_log(self._log_place)
-        except (StoreError, Unsettled, TimeoutError) as error:
+        except (StoreError, Unsettled, WalError, TimeoutError) as error:
             why = str(error) or f"not done within {LIST_MS // 1000} s"
             log.warning("a part of the store was not looked through for what is leaked: %s", why)
 
@@ -112,6 +128,22 @@ class Scanner:
                 # The store has trouble; the next pass finds them again.
                 return
             left = [key for key in left if key not in done]
+
+    async def _scan_wals(self, wals: RemovedWals, spread: int) -> None:
+        ids = await wals.crowded(spread)
+
+        def command(image: Image) -> Decision[list[int]]:
+            known = image.storage.wals
+            return Decision((), [it for it in ids if it in known and known[it].closed])
+
+        if not ids:
+            return
+        # Closed by a stored record: a command's answer waits for all that it saw.
+        for wal_id in await self._metadata.run_lazy(command):
+            gone = await wals.tidy(wal_id)
+            if gone:
+                self._metrics.unknown += gone
+                log.info("deleted %d objects behind the end of write-ahead log %d", gone, wal_id)
 
     async def _scan_log(self, place: LogPlace) -> None:
         listed = [info async for info in place.keys.list("meta/")]

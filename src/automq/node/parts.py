@@ -37,7 +37,7 @@ from automq.stream.compactor import CompactionLimits, Compactor
 from automq.stream.engine import StreamEngine
 from automq.stream.reader import ObjectReader
 from automq.stream.uploader import Uploader, UploadLimits
-from automq.stream.wal import Wal, WalHome, WalOptions, store_uri_of
+from automq.stream.wal import ObjectWals, Wal, WalHome, WalOptions, store_uri_of
 from automq.telemetry import StallProbe
 from automq.world import World
 from automq.world.background import Background
@@ -119,7 +119,7 @@ async def assemble(
     compacting = tasks.create_task(compactor.run(), name="compactor")
     once = Counted(places.store, world.clock, data_metrics)
     log_place = places.log_place(SteadyRegister(register, world))
-    delete_metrics = start_deleting(config, world, metadata, once, log_place, tasks)
+    delete_metrics = start_deleting(config, world, metadata, once, log_place, home, tasks)
     acceptor = make_acceptor(config, world, broker, tasks)
     stall = StallProbe(world.clock)
     tasks.create_task(stall.run(), name="stall probe")
@@ -322,6 +322,7 @@ def start_deleting(
     metadata: MetadataState,
     store: ObjectStore,
     log_place: LogPlace | None,
+    home: WalHome,
     tasks: asyncio.TaskGroup,
 ) -> DeleteMetrics:
     """Delete what nothing reads, and what nobody knows.
@@ -344,6 +345,7 @@ def start_deleting(
             world.clock,
             interval_ms=interval_ms,
             metrics=metrics,
+            wals=home if isinstance(home, ObjectWals) else None,
         )
         tasks.create_task(scanner.run(), name="scanner")
     return metrics

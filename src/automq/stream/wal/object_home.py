@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator
 
 from automq._native import (
@@ -21,6 +22,7 @@ from automq.stream.wal.object_keys import (
     number_at,
     number_of,
     position_at,
+    spread_prefix,
     wal_prefix,
 )
 from automq.stream.wal.object_marks import Broken, WalObjects
@@ -205,6 +207,38 @@ class ObjectWals:
         await self._store.delete(objects.mark_key)
         self._looked_at.pop(wal_id, None)
         return True
+
+    async def crowded(self, spread: int) -> list[int]:
+        """The WALs, among those of one of the 256 prefixes, that have more than one object: what is
+        kept of one that was removed is one."""
+        found: Counter[int] = Counter()
+        async for known in self._store.list(spread_prefix(self._cluster_id, spread)):
+            wal_id = number_of(known.key.rpartition("/")[0])
+            if wal_id is not None:
+                found[wal_id] += 1
+        return [wal_id for wal_id, objects in found.items() if objects > 1]
+
+    async def tidy(self, wal_id: int) -> int:
+        """Delete what came to a WAL after it had been removed: a create that was on its way all the
+        time, of an owner that slept or behind a proxy. How many it were.
+
+        Invariant: the caller knows by a stored record that the WAL is closed. The lowest mark stays
+        (HAZARDS 1), and where there is none, or the begin mark still is, nothing is deleted: then
+        `remove` has the word.
+        """
+        objects = WalObjects(self._store, self._world, self._cluster_id, wal_id)
+        if await objects.begin() is not None:
+            return 0
+        prefix = wal_prefix(self._cluster_id, wal_id)
+        numbers = [number_of(known.key) async for known in self._store.list(prefix)]
+        stored = sorted(number for number in numbers if number is not None)
+        marks = await self._marks(objects, stored)
+        garbage = (
+            [objects.key(number) for number in stored if number != min(marks)] if marks else []
+        )
+        if garbage:
+            await self._store.delete_many(garbage)
+        return len(garbage)
 
     async def _marks(self, objects: WalObjects, stored: list[int]) -> set[int]:
         """Those of `stored` that are fences or ends: among the last, where nothing follows them but

@@ -23,10 +23,15 @@ def mark_key(cluster_id: bytes, wal_id: int) -> str:
     return f"{marks_prefix(cluster_id)}{wal_id:016x}"
 
 
+def spread_prefix(cluster_id: bytes, spread: int) -> str:
+    """What the batches of every 256th WAL of a cluster start with."""
+    return f"wal/{spread:02x}/{cluster_id.hex()}/"
+
+
 def wal_prefix(cluster_id: bytes, wal_id: int) -> str:
     """What the batches of a WAL and its end start with."""
     spread = int(f"{wal_id % PREFIXES:08b}"[::-1], 2)
-    return f"wal/{spread:02x}/{cluster_id.hex()}/{wal_id:016x}/"
+    return f"{spread_prefix(cluster_id, spread)}{wal_id:016x}/"
 
 
 def wal_key(cluster_id: bytes, wal_id: int, number: int) -> str:
