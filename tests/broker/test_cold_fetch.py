@@ -7,6 +7,7 @@ from typing import Any
 
 from automq.broker.cold_reads import UNASKED_S_MAX
 from automq.broker.fetching import GATHER_S, PATIENCE_S
+from automq.broker.listener import STALL_LOOK_S, STALLED_WANTED_MS
 from automq.objectstore.simulated import Effect, Fault
 from automq.protocol import errors
 from automq.protocol.messages.delete_records_request import (
@@ -264,6 +265,45 @@ async def test_a_client_that_does_not_read_keeps_its_share_and_others_are_served
         for client in stuck:
             client.read_again()
         await asyncio.sleep(5)
+        assert memory(node).used == 0
+
+
+@virtual
+async def test_clients_that_never_read_do_not_keep_the_memory_that_others_wait_for() -> None:
+    machine = Machine()
+    text = bytes(200 * KIB)
+    await written(machine, text)
+    async with opened(machine, "automq.read.memory.bytes=2097152") as node:
+        stuck = [node.client() for _ in range(12)]
+        for client in stuck:
+            client.reads = False
+            client.send(fetch(max_wait_ms=60_000, partition_max_bytes=1), FETCH_VERSION)
+        await asyncio.sleep(5)
+        assert memory(node).has_waiting, "those that never read have all of it"
+        began_s = now_s()
+        asked = {"max_wait_ms": 60_000, "partition_max_bytes": 1}
+        assert await ask(node.client(), {0: 0}, **asked) == [[text]]
+        assert now_s() - began_s <= STALLED_WANTED_MS / 1000 + 2 * STALL_LOOK_S
+        assert any(client.is_closed.is_set() for client in stuck)
+
+
+@virtual
+async def test_a_client_that_does_not_read_is_left_in_peace_while_nobody_wants_its_memory() -> None:
+    machine = Machine()
+    text = bytes(200 * KIB)
+    await written(machine, text)
+    async with opened(machine) as node:
+        slow_reader = node.client()
+        slow_reader.reads = False
+        answer = slow_reader.send(fetch(), FETCH_VERSION)
+        await asyncio.sleep(300)
+        assert not slow_reader.is_closed.is_set()
+        slow_reader.read_again()
+        assert values(only(await answer.wait())) == [text]
+        slow_reader.reads = False
+        slow_reader.send(fetch(), FETCH_VERSION)
+        await asyncio.sleep(15 * 60)
+        assert slow_reader.is_closed.is_set(), "but not for ever (connections.max.idle.ms)"
         assert memory(node).used == 0
 
 

@@ -60,6 +60,9 @@ class MemoryTransport(asyncio.Transport):
         elif len(self._unread) > HIGH_WATER_BYTES:
             connection.pause_writing()
 
+    def get_write_buffer_size(self) -> int:
+        return len(self._unread)
+
     def pause_reading(self) -> None:
         self.is_paused = True
 

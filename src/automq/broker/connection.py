@@ -33,6 +33,11 @@ Segments = list[bytes | Buf]
 class Held(Protocol):
     """Memory that is held for a client until it has taken its answer."""
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for such memory."""
+        ...
+
     def release(self) -> None: ...
 
 
@@ -170,6 +175,8 @@ class Connection(asyncio.BufferedProtocol):
         self._held_back = False
         self._waits_for_memory = False
         self._unsent: list[Held] = []
+        self._left_bytes = 0
+        self._left_since_ms = 0.0
         self._ended = False
 
     # -- what the event loop calls
@@ -251,6 +258,24 @@ class Connection(asyncio.BufferedProtocol):
     @property
     def is_closed(self) -> bool:
         return self._ended
+
+    @property
+    def holds_what_others_want(self) -> bool:
+        """Whether somebody waits for memory that is held for this client."""
+        return any(held.is_wanted for held in self._unsent)
+
+    def stalled_ms(self, now_ms: float) -> float:
+        """How long its client has taken nothing of what waits for it, as far as it was asked this.
+
+        0 while little waits.
+        """
+        transport = self._transport
+        left_bytes = 0
+        if transport is not None and not self._is_writable and not self._ended:
+            left_bytes = transport.get_write_buffer_size()
+        if left_bytes == 0 or left_bytes != self._left_bytes:
+            self._left_bytes, self._left_since_ms = left_bytes, now_ms
+        return now_ms - self._left_since_ms
 
     def close(self) -> None:
         """Close at once; answers that come later are dropped."""

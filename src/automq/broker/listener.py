@@ -17,6 +17,11 @@ IDLE_SWEEPS = 4
 ACCEPT_RETRY_S = 0.1
 DRAIN_POLL_S = 0.02
 SECOND_MS = 1000
+STALL_LOOK_S = 10.0
+STALLED_WANTED_MS = 30_000.0
+"""As long as clients wait for an answer (`request.timeout.ms`): what is not taken by then, its
+client asks for again.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +101,33 @@ class Acceptor:
             for connection in list(self.connections):
                 if connection.is_idle and connection.last_active_ms < oldest_ms:
                     connection.abort()
+
+    async def close_stalled(self) -> None:
+        """Close connections whose clients take nothing of what they have asked for.
+
+        Invariant: nobody waits longer than `STALLED_WANTED_MS` and a look for memory for reads that
+        is held for a client which takes nothing. Where nobody waits such a client has as long as an
+        idle one (`connections.max.idle.ms`).
+        """
+        while True:
+            await asyncio.sleep(STALL_LOOK_S)
+            now_ms = self._clock.monotonic_ms()
+            for connection in list(self.connections):
+                stalled_ms = connection.stalled_ms(now_ms)
+                if stalled_ms > self._patience_ms(connection):
+                    log.warning(
+                        "closing connection from %s: its client has taken nothing for %.0f s of an "
+                        "answer that waits for it; it may ask again",
+                        *(connection.peer_host, stalled_ms / SECOND_MS),
+                    )
+                    connection.abort()
+
+    def _patience_ms(self, connection: Connection) -> float:
+        idle_ms = float(self.limits.idle_max_ms)
+        patience_ms = idle_ms if idle_ms > 0 else float("inf")
+        if connection.holds_what_others_want:
+            return min(patience_ms, STALLED_WANTED_MS)
+        return patience_ms
 
     async def drain(self, patience_s: float) -> None:
         """Answer what has been asked, then close; what takes longer is cut off."""

@@ -284,6 +284,7 @@ def make_acceptor(
         clock=world.clock,
     )
     tasks.create_task(acceptor.close_idle(), name="idle connections")
+    tasks.create_task(acceptor.close_stalled(), name="stalled connections")
     return acceptor
 
 

@@ -29,6 +29,11 @@ class Grant:
         self._holders += 1
         return self
 
+    @property
+    def is_wanted(self) -> bool:
+        """Whether somebody waits for a part of the same share."""
+        return self._share.has_waiting
+
     def release(self) -> None:
         self._holders -= 1
         assert self._holders >= 0, "released twice"
