@@ -23,7 +23,6 @@ from automq.metadata.image import Image
 from automq.metadata.storage import Wal
 from automq.objectstore import Corrupt, NotFound, ObjectInfo, ObjectStore
 from automq.stream.wal.object_keys import mark_key, number_at, position_at, wal_key
-from automq.stream.wal.object_wal import CREATES_MAX
 
 LET_GO_MS = 3_600_000
 """What was written so long ago and was let go should have been deleted: that is tried at once."""
@@ -120,7 +119,7 @@ class WalAudit:
             await self._judge_needless(held.objects[number], held, needless)
         if needless.is_closed and held.begin is not None:
             await self._judge_needless(held.begin, held, needless)
-        await self._must_go_on(held)
+        await self._must_begin(held)
 
     def _name_unknown(self, held: Held) -> None:
         why = f"no write-ahead log {held.wal_id} was ever registered"
@@ -168,31 +167,31 @@ class WalAudit:
             self._report.find(Finding.at(Is.LEAKED, info, needless.why))
             self.leaked.append(info.key)
 
-    async def _must_go_on(self, held: Held) -> None:
-        """A log that is open has its begin mark, and no gap below what its owner wrote last."""
+    async def _must_begin(self, held: Held) -> None:
+        """A log that is open has its begin mark, and the object that its start is in: no taker goes
+        on without them. What is missing behind may never have been acknowledged.
+        """
         wal = self._after.wals.get(held.wal_id)
         if wal is None or wal.closed or not held.objects:
             return
+        start = number_at(wal.start)
         if held.begin is None:
             key = mark_key(self._cluster_id, wal.wal)
-            if await self._header(key) is None and await self._open_at(wal) >= 0:
-                why = "its write-ahead log is not closed, and no start finds it without this mark"
-                self._report.find(Finding(Is.MISSING, key, 0, why))
-        for number in range(number_at(wal.start), max(held.objects) - CREATES_MAX + 1):
-            key = wal_key(self._cluster_id, wal.wal, number)
-            if number in held.objects or await self._header(key) is not None:
-                continue
-            if 0 <= await self._open_at(wal) <= number:
-                why = "its write-ahead log goes on behind it, and it is not committed"
-                self._report.find(Finding(Is.MISSING, key, 0, why))
-            return
+            why = "its write-ahead log is not closed, and no start finds it without this mark"
+            await self._must_be_there(key, wal, why)
+        if wal.start > 0 and start not in held.objects:
+            key = wal_key(self._cluster_id, wal.wal, start)
+            why = "its write-ahead log starts in it, and is not taken over without it"
+            await self._must_be_there(key, wal, why)
 
-    async def _open_at(self, wal: Wal) -> int:
-        """The object that a log starts in now, -1 once it was taken over: what is absent may have
-        been let go meanwhile, and a taker tells what it misses."""
+    async def _must_be_there(self, key: str, wal: Wal, why: str) -> None:
+        if await self._header(key) is None and await self._is_open(wal):
+            self._report.find(Finding(Is.MISSING, key, 0, why))
+
+    async def _is_open(self, wal: Wal) -> bool:
+        """Whether the log still is where it was: what is absent may have been let go meanwhile."""
         known = (await self._newest()).storage.wals.get(wal.wal)
-        is_open = known is not None and not known.closed and known.attempt == 0
-        return number_at(known.start) if known is not None and is_open else -1
+        return known is not None and not known.closed and known.start == wal.start
 
     async def _header(self, key: str) -> WalObject | str | None:
         """What an object says that it is; why it says nothing; None if it is not there."""
