@@ -23,7 +23,9 @@ class TooFull(Exception):
 
 
 def main() -> None:
-    """Measure what the command line asks for. Exit status 1: a broker or a load failed."""
+    """Measure what the command line asks for. Exit status 1: a broker or a load failed; what could
+    be measured is written all the same.
+    """
     args = parse()
     if args.list:
         for workload in workloads.ALL:
@@ -41,17 +43,27 @@ def main() -> None:
     stand = Stand(args.dir)
     results = table.Results()
     stem = RESULTS / name_of(here, args.only or args.part, is_quick=args.quick)
+    failed = []
     try:
         for workload in sorted(chosen, key=lambda workload: workload.is_warm):
             kinds = tuple(kind for kind in workload.kinds if kind in args.brokers)
-            measure(replace(workload, kinds=kinds), stand, effort, results, rounds=args.rounds)
+            try:
+                measure(replace(workload, kinds=kinds), stand, effort, results, rounds=args.rounds)
+            except (load.LoadFailed, BrokerFailed, apache_kafka.Unavailable) as failure:
+                # What was measured of it is no result. The others begin with new brokers.
+                say(f"{workload.name} failed: {failure}")
+                failed.append(workload.name)
+                results.rounds.pop(workload.name, None)
+                stand.close()
             write(stem, results, chosen, here, effort)
-    except (load.LoadFailed, BrokerFailed, apache_kafka.Unavailable, TooFull) as failure:
+    except TooFull as failure:
         sys.exit(f"benches: {failure}")
     finally:
         stand.close()
     print(table.to_markdown(results, chosen, here, effort))
     say(f"written to {stem}.md and .json")
+    if failed:
+        sys.exit(f"benches: not measured, see above: {', '.join(failed)}")
 
 
 def measure(

@@ -13,12 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from benches import ROOT
-from benches.counted import TIMES
+from benches.counted import TIMES, WINDOWS
 from benches.machine import first_line
 
 KEPT = ROOT / "benches" / "counts.json"
@@ -48,15 +48,21 @@ def count() -> Counts:
     with tempfile.TemporaryDirectory() as directory:
         out = Path(directory) / OUT
         names = run(out)
-        totals = [total(out.with_suffix(f".{number}")) for number in range(1, 2 * len(names) + 1)]
-    # Every second one belongs to the work; the others are what lies between.
-    took = dict(zip(names, totals[1::2], strict=True))
+        dumps = range(1, (1 + WINDOWS) * len(names) + 1)
+        totals = [total(out.with_suffix(f".{number}")) for number in dumps]
+    took = dict(zip(names, least(totals), strict=True))
     return Counts(
         python=sys.version.split()[0],
         rust=first_line(["rustc", "--version"]),
         valgrind=first_line(["valgrind", "--version"]),
         instructions={name: instructions // TIMES for name, instructions in took.items()},
     )
+
+
+def least(totals: Sequence[int]) -> list[int]:
+    """For each piece of work the least of its windows; before them is what lies between two."""
+    step = 1 + WINDOWS
+    return [min(totals[at + 1 : at + step]) for at in range(0, len(totals), step)]
 
 
 def run(out: Path) -> list[str]:

@@ -11,6 +11,7 @@ class Part(enum.StrEnum):
     """Which table a workload belongs to."""
 
     PEER = "peer"
+    NATIVE = "native"
     GROWTH = "growth"
 
 
@@ -48,7 +49,7 @@ class Effort:
         return replace(self, seconds=self.warm_up_s)
 
 
-STANDARD = Effort(seconds=4, warm_up_s=6, idle_s=10, memory_load_gb=4, backlog_gb=2, fresh_s=15)
+STANDARD = Effort(seconds=4, warm_up_s=6, idle_s=8, memory_load_gb=4, backlog_gb=2, fresh_s=12)
 THOROUGH = Effort(seconds=10, warm_up_s=20, idle_s=20, memory_load_gb=10, backlog_gb=4, fresh_s=60)
 QUICK = Effort(seconds=2, warm_up_s=1, idle_s=3, memory_load_gb=0.2, backlog_gb=0.2, fresh_s=3)
 

@@ -87,10 +87,10 @@ class Measured:
     def is_soak(self) -> bool:
         return "samples" in self.content
 
-    def workloads(self, part: Part) -> list[Workload]:
-        """Those of the part that the file has numbers of."""
+    def workloads(self, *parts: Part) -> list[Workload]:
+        """Those of the parts that the file has numbers of."""
         names = self.content.get("workloads", {})
-        return [each for each in workloads.ALL if each.name in names and each.part is part]
+        return [each for each in workloads.ALL if each.name in names and each.part in parts]
 
 
 def main() -> None:
@@ -126,7 +126,7 @@ def named_files(text: str) -> list[Path]:
 def block(language: Language, measured: Sequence[Measured]) -> Iterator[str]:
     """The generated part: the table and its goals, how cost grows, the long run."""
     for each in measured:
-        if chosen := each.workloads(Part.PEER):
+        if chosen := each.workloads(Part.PEER, Part.NATIVE):
             yield from beside_kafka(language, each.content, chosen)
     for each in measured:
         if chosen := each.workloads(Part.GROWTH):

@@ -2,7 +2,7 @@
 
 from benches import load, rdkafka
 from benches.brokers import Broker, Kind, Stand
-from benches.figures import WITHOUT_SYNC, Effort, Figure, Numbers, Workload
+from benches.figures import WITHOUT_SYNC, Effort, Figure, Numbers, Part, Workload
 from benches.load import Report
 from benches.workloads import steps
 
@@ -76,6 +76,7 @@ WORKLOADS = (
             Figure("cpu_s_per_gb", "broker CPU s/GB", value_goal=0.2),
         ),
         kinds=WITHOUT_SYNC,
+        part=Part.NATIVE,
     ),
     Workload(
         "consume-memory-librdkafka",

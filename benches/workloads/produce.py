@@ -2,7 +2,7 @@
 
 from benches import load, rdkafka
 from benches.brokers import Broker, Kind, Stand
-from benches.figures import WITHOUT_SYNC, Effort, Figure, Measure, Numbers, Workload
+from benches.figures import WITHOUT_SYNC, Effort, Figure, Measure, Numbers, Part, Workload
 from benches.load import Report
 from benches.workloads import steps
 
@@ -156,6 +156,7 @@ WORKLOADS = (
         natively(steps.RECORDS_IN_16_KIB),
         (*batch_figures(None, None), *ACK_FIGURES),
         kinds=WITHOUT_SYNC,
+        part=Part.NATIVE,
     ),
     Workload(
         "produce-128k-native",
@@ -163,6 +164,7 @@ WORKLOADS = (
         natively(steps.RECORDS_IN_128_KIB),
         (*batch_figures(None, None), *ACK_FIGURES),
         kinds=WITHOUT_SYNC,
+        part=Part.NATIVE,
     ),
     Workload(
         "produce-fresh",

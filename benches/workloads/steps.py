@@ -14,7 +14,7 @@ RECORD_BYTES = 1024
 # A batch of 15 records of 1 KiB is the fullest that 16 KiB hold; of 126, 128 KiB.
 RECORDS_IN_16_KIB = 15
 RECORDS_IN_128_KIB = 126
-QUIET_S_MAX = 5.0
+QUIET_S_MAX = 3.0
 GB = 1e9
 MB = 1e6
 _numbers = itertools.count(1)
