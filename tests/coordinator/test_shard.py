@@ -1,6 +1,7 @@
 """The shell: what it answers when, and what becomes of a refused append."""
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Coroutine, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -413,6 +414,23 @@ def test_closing_sends_everyone_to_the_next_coordinator() -> None:
                 with pytest.raises(errors.NotCoordinator):
                     await task
             scene.log.store()
+
+    run_virtual(story())
+
+
+def test_an_append_that_is_refused_behind_a_closing_is_nobodys_trouble() -> None:
+    async def story() -> None:
+        troubles: list[dict[str, Any]] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        async with serving(MemoryLog(automatic=False)) as scene:
+            adding = await scene.begin(scene.add(1))
+            scene.shard.close()
+            with pytest.raises(errors.NotCoordinator):
+                await adding
+            scene.log.refuse(errors.NotLeaderOrFollower())
+            await settle()
+            gc.collect()
+            assert not troubles
 
     run_virtual(story())
 

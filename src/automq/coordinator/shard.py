@@ -232,8 +232,10 @@ class Shard(Generic[M]):
             room -= size
         return batches
 
-    def _on_verdict(self, _: asyncio.Future[None]) -> None:
+    def _on_verdict(self, verdict: asyncio.Future[None]) -> None:
         """Answer in order: an append counts when it and all before it are stored."""
+        if not verdict.cancelled():
+            verdict.exception()  # after `_forget` nobody else asks for it
         while self._inflight and self._inflight[0].future.done():
             append = self._inflight.popleft()
             refusal = _refusal(append.future)
