@@ -421,7 +421,8 @@ def test_closing_sends_everyone_to_the_next_coordinator() -> None:
 def test_an_append_that_is_refused_behind_a_closing_is_nobodys_trouble() -> None:
     async def story() -> None:
         troubles: list[dict[str, Any]] = []
-        asyncio.get_running_loop().set_exception_handler(lambda _, context: troubles.append(context))
+        loop = asyncio.get_running_loop()
+        loop.set_exception_handler(lambda _, trouble: troubles.append(trouble))
         async with serving(MemoryLog(automatic=False)) as scene:
             adding = await scene.begin(scene.add(1))
             scene.shard.close()
