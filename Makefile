@@ -29,7 +29,7 @@ bench: setup  ## measure beside Apache Kafka (ONLY=small, ARGS="--quick")
 counts: setup  ## count the instructions of fixed native work, beside what is kept (ARGS=--keep)
 	@.venv/bin/python -m benches.counts $(ARGS)
 
-soak-kills: setup  ## an hour of produce, trim, topic deletion, merging and 30 kills; the store must be in order afterwards
+soak-kills: setup  ## an hour with each log of produce, trim, topic deletion, merging and 30 kills; the store must be in order afterwards
 	@.venv/bin/python -m pytest -q -m long tests/crash/test_soak.py --timeout 7200
 
 soak: setup  ## 30 minutes at full speed: memory and latency over time (ARGS="--minutes 5")
