@@ -19,6 +19,7 @@ CALL_RECORDS = 1000
 # As long as librdkafka itself tries (message.timeout.ms).
 FLUSH_TIMEOUT_S = 300.0
 STALL_S = 60.0
+END_WAIT_MS = 10
 SEED = 1
 
 
@@ -83,6 +84,8 @@ def run_consume(args: argparse.Namespace) -> dict[str, float]:
             "group.id": "benches",
             "enable.auto.commit": False,
             "auto.offset.reset": "error",
+            # At the end of the topic a fetch waits for news, and the next pass behind it.
+            "fetch.wait.max.ms": END_WAIT_MS,
         }
     )
     partitions = [

@@ -246,6 +246,20 @@ async def test_what_is_read_and_never_fetched_is_let_go() -> None:
 
 
 @virtual
+async def test_fifty_consumers_at_one_place_share_what_is_read_for_them() -> None:
+    machine = Machine(latency_ms=(10, 10))
+    text = bytes(100 * KIB)
+    keys = await written(machine, text)
+    async with opened(machine) as node:
+        before = machine.store.calls.count(("get", keys[0]))
+        consumers = [node.client() for _ in range(50)]
+        answers = await asyncio.gather(*(ask(consumer, {0: 0}) for consumer in consumers))
+        assert answers == [[[text]]] * 50
+        assert machine.store.calls.count(("get", keys[0])) - before <= 2, "index and block, once"
+        assert node.broker.engine.reader.cache.bytes < 2 * len(text)
+
+
+@virtual
 async def test_a_client_that_does_not_read_keeps_its_share_and_others_are_served() -> None:
     machine = Machine()
     text = bytes(200 * KIB)
