@@ -3,12 +3,13 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from automq._native import Buf, Run, build_batch
+from automq._native import Buf, Lane, LogCache, ProduceRules, Producing, Run, build_batch
 from automq.broker.apis.produce import FIRST_TOPIC_ID_VERSION
 from automq.broker.connection import Slot
 from automq.broker.runs import Runs
@@ -19,11 +20,11 @@ from automq.protocol.messages.produce_request import (
     ProduceRequest,
     TopicProduceData,
 )
-from automq.stream.wal import WalSpaceFull
+from automq.stream.wal import FileWals, WalOptions, WalSpaceFull
 from automq.stream.wal.simulated import SimulatedWal
 from support.partitions import hosting
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
-from support.storage import Machine, batch
+from support.storage import Machine, batch, values_of
 from support.virtual_node import Answer, VirtualClient, VirtualNode, virtual_node
 from support.virtual_time import WALL_START_MS, run_virtual, virtual
 
@@ -310,3 +311,33 @@ def test_a_mistake_in_the_log_is_answered_logged_and_counted(
     with a_log_that_raises() as raised:
         run_virtual(story())
     assert "the write-ahead log refused a batch" in caplog.text
+
+
+@pytest.mark.asyncio
+async def test_what_the_core_wrote_to_a_real_log_is_recovered(tmp_path: Path) -> None:
+    wals = FileWals(tmp_path)
+    options = WalOptions(segment_bytes=64 << 10, capacity_bytes=1 << 20)
+    wal = await wals.open(wal_id=1, node_id=0, cluster_id=bytes(16), options=options)
+    producing = Producing(wal.append, LogCache(bytes_max=1 << 20))
+    lane = Lane(7, 3, 0, 0)
+    producing.add("t", bytes(16), 0, lane)
+    lane.lend_segment(
+        ProduceRules(batch_bytes_max=1 << 20),
+        segment_bytes=1 << 30,
+        segment_ms=1 << 40,
+        size_bytes=1,
+        first_timestamp=WALL_START_MS,
+        max_timestamp=WALL_START_MS,
+    )
+    values = [random.Random(size).randbytes(size) for size in (10, 4_100, 30_000)]
+    frames = [Buf(encode_request(produce(it), PRODUCE_VERSION, 1, "me")[4:]) for it in values]
+    run = producing.produce(frames, now_ms=WALL_START_MS, room_bytes=1 << 20)
+    assert run is not None
+    assert run.requests == len(values)
+    await wal.close(clean=True)
+    recovery = wals.recover(wal_id=1, start=0)
+    records = [record async for chunk in recovery for record in chunk]
+    assert [values_of([it.payload], it.base_offset) for it in records] == [[it] for it in values]
+    assert [(it.stream_id, it.epoch, it.base_offset) for it in records] == [
+        (7, 3, number) for number in range(len(values))
+    ]

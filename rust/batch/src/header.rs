@@ -12,6 +12,8 @@ pub(crate) const LEADER_EPOCH_AT: usize = 12;
 pub(crate) const MAGIC_AT: usize = 16;
 pub(crate) const CRC_AT: usize = 17;
 pub(crate) const ATTRIBUTES_AT: usize = 21;
+/// A batch's CRC-32C covers all from here on.
+pub const CRC_FROM: usize = ATTRIBUTES_AT;
 pub(crate) const BASE_TIMESTAMP_AT: usize = 27;
 pub(crate) const MAX_TIMESTAMP_AT: usize = 35;
 pub(crate) const COUNT_AT: usize = 57;

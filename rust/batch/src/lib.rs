@@ -27,8 +27,8 @@ pub use check::{ErrorCode, ProduceRules, Refused, check_produce};
 pub use compress::{UnpackError, pack, unpack};
 pub use digest::{DIGEST_VERSION, Digest, DigestEntry, decode_digest, digest_of};
 pub use header::{
-    BatchHeader, Batches, Codec, Corrupt, HEADER_BYTES, NO_PRODUCER_ID, NO_SEQUENCE, NO_TIMESTAMP,
-    TimestampType, add_sequence, batches, crc32c,
+    BatchHeader, Batches, CRC_FROM, Codec, Corrupt, HEADER_BYTES, NO_PRODUCER_ID, NO_SEQUENCE,
+    NO_TIMESTAMP, TimestampType, add_sequence, batches, crc32c,
 };
 pub use last_by_key::LastByKey;
 pub use marker::{EndMarker, MarkerKind};

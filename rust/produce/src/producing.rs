@@ -27,7 +27,8 @@ pub enum Refusal {
 
 /// The write-ahead log, as far as an append needs it.
 pub trait Log {
-    /// Queues a batch; says which position must be durable for it to be.
+    /// Queues a batch; says which position must be durable for it to be. `crc` is the CRC-32C of all
+    /// but its first `CRC_FROM` bytes, where it was computed from these bytes.
     fn append(
         &mut self,
         stream: i64,
@@ -35,6 +36,7 @@ pub trait Log {
         base_offset: i64,
         last_offset: i64,
         batch: Bytes,
+        crc: Option<u32>,
     ) -> Result<u64, Refusal>;
 }
 
@@ -51,6 +53,8 @@ struct Batch {
     lane: Arc<Lane>,
     header: BatchHeader,
     bytes: Bytes,
+    /// As the check found it; None where the batch was built anew since.
+    crc: Option<u32>,
     log_append_time: bool,
 }
 
@@ -137,7 +141,8 @@ impl Producing {
                 let checked = check_produce(&records, &rules, now_ms, plain.version);
                 let (header, bytes) = checked.ok()?;
                 let (lane, log_append_time) = (Arc::clone(lane), rules.log_append_time);
-                batches.push(Batch { lane, header, bytes, log_append_time });
+                let crc = (bytes.as_ptr() == records.as_ptr()).then_some(header.crc);
+                batches.push(Batch { lane, header, bytes, crc, log_append_time });
             }
         }
         Some(Request { plain, frame: frame.clone(), batches })
@@ -182,14 +187,15 @@ impl Producing {
         log: &mut dyn Log,
         cache: &LogCache,
     ) -> Result<ProduceRow, CacheError> {
-        let Batch { lane, header, bytes, log_append_time } = batch;
+        let Batch { lane, header, bytes, crc, log_append_time } = batch;
         let base_offset = lane.end_offset();
         let last_offset = base_offset + i64::from(header.last_offset_delta);
         // SAFETY: the bytes lie in the memory of a frame that nobody has been shown yet, or were
         // built by the check; either exposes its provenance by handing out addresses.
         unsafe { stamp_in_place(&bytes, base_offset, lane.epoch) };
         // The log first: it is the one that may refuse, and then nothing has happened.
-        let appended = log.append(lane.stream, lane.epoch, base_offset, last_offset, bytes.clone());
+        let (stream, epoch) = (lane.stream, lane.epoch);
+        let appended = log.append(stream, epoch, base_offset, last_offset, bytes.clone(), crc);
         let position = match appended {
             Ok(position) => position,
             Err(Refusal::Failed) => NEVER,

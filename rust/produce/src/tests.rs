@@ -1,6 +1,8 @@
 use std::sync::Arc;
 
-use automq_batch::{BatchHeader, BatchSpec, NewRecord, ProduceRules, batches, build_batch};
+use automq_batch::{
+    BatchHeader, BatchSpec, CRC_FROM, NewRecord, ProduceRules, batches, build_batch, crc32c,
+};
 use automq_log::cache::LogCache;
 use bytes::{BufMut, Bytes, BytesMut};
 
@@ -29,7 +31,9 @@ impl Log for Counting {
         base_offset: i64,
         _last_offset: i64,
         batch: Bytes,
+        crc: Option<u32>,
     ) -> Result<u64, Refusal> {
+        assert_eq!(crc, Some(crc32c(&batch[CRC_FROM..])));
         if self.failed {
             return Err(Refusal::Failed);
         }

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use automq_batch::CRC_FROM;
 use automq_log::cache::LogCache;
 use automq_produce::{Lane, Limits, Log, Producing, Refusal, Seen, Segment};
+use automq_wal::Checked;
 use bytes::Bytes;
 use pyo3::exceptions::PyAssertionError;
 use pyo3::prelude::*;
@@ -244,10 +246,12 @@ impl Log for PyLog<'_, '_> {
         base_offset: i64,
         last_offset: i64,
         batch: Bytes,
+        crc: Option<u32>,
     ) -> Result<u64, Refusal> {
         let position = match self.appending {
             Appending::Files(files) => {
-                files.get().append_bytes(stream, epoch, base_offset, last_offset, batch)
+                let checked = crc.map(|crc| Checked { from: CRC_FROM, crc });
+                files.get().append_bytes(stream, epoch, base_offset, last_offset, batch, checked)
             }
             Appending::Method(method) => {
                 let arguments = (stream, epoch, base_offset, last_offset, Buf::new(batch));

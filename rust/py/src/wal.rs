@@ -5,8 +5,8 @@ use std::os::fd::RawFd;
 use std::path::PathBuf;
 
 use automq_wal::{
-    Error, Failure, Full, Options, OwnerReads, Reader, Record, Refused, SYNC_BOUNDS_US, Step,
-    Taker, Wal,
+    Checked, Error, Failure, Full, Options, OwnerReads, Reader, Record, Refused, SYNC_BOUNDS_US,
+    Step, Taker, Wal,
 };
 use bytes::Bytes;
 use pyo3::create_exception;
@@ -204,7 +204,7 @@ pub struct WalFiles {
 }
 
 impl WalFiles {
-    /// What Python's `append` does, for the rest of the core.
+    /// What Python's `append` does, for the rest of the core; `checked` is what it knows besides.
     pub fn append_bytes(
         &self,
         stream_id: i64,
@@ -212,8 +212,11 @@ impl WalFiles {
         base_offset: i64,
         last_offset: i64,
         payload: Bytes,
+        checked: Option<Checked>,
     ) -> PyResult<u64> {
-        self.wal.append(stream_id, epoch, base_offset, last_offset, payload).map_err(refused)
+        let wal = &self.wal;
+        wal.append_checked(stream_id, epoch, base_offset, last_offset, payload, checked)
+            .map_err(refused)
     }
 }
 
@@ -261,7 +264,7 @@ impl WalFiles {
         last_offset: i64,
         payload: Octets,
     ) -> PyResult<u64> {
-        self.append_bytes(stream_id, epoch, base_offset, last_offset, payload.0)
+        self.append_bytes(stream_id, epoch, base_offset, last_offset, payload.0, None)
     }
 
     fn submit(&self) {

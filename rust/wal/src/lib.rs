@@ -110,7 +110,7 @@ pub use options::Options;
 pub use owner::{Block, Owner, OwnerReads, Taker};
 pub use place::is_shared;
 pub use reader::{Reader, Step};
-pub use record::{HEADER_BYTES, Record, record_bytes};
+pub use record::{Checked, HEADER_BYTES, Record, record_bytes};
 pub use recover::{End, Recovery, owner_of};
 pub use segment::{SEGMENT_HEADER_BYTES, segment_name};
 pub use stats::{Full, SYNC_BOUNDS_US, Stats};

@@ -1,5 +1,6 @@
 //! One record: its bytes and its checksum.
 
+use automq_crc::joined;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -19,6 +20,19 @@ pub struct Record {
     pub base_offset: i64,
     pub last_offset: i64,
     pub payload: Bytes,
+}
+
+/// Below this, reading a payload again costs no more than what saves it.
+const CHECKED_BYTES_MIN: usize = 4096;
+
+/// What whoever appends has just found of a payload: the CRC-32C of all from a position on.
+///
+/// Invariant: it was computed from these bytes, not copied from anywhere. A checksum carried on says
+/// more than a new one: bytes that change in memory meanwhile do not get one that fits them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Checked {
+    pub from: usize,
+    pub crc: u32,
 }
 
 /// How many bytes of the log a record with such a payload takes.
@@ -43,6 +57,16 @@ pub struct Header {
 impl Header {
     /// The header's bytes; the checksum is that of the header and `payload`.
     pub fn encode(&self, seal: Seal, payload: &[u8]) -> [u8; HEADER_BYTES] {
+        self.encode_checked(seal, payload, None)
+    }
+
+    /// The same bytes, without reading what was `checked`.
+    pub fn encode_checked(
+        &self,
+        seal: Seal,
+        payload: &[u8],
+        checked: Option<Checked>,
+    ) -> [u8; HEADER_BYTES] {
         let mut out = [0; HEADER_BYTES];
         out[0..4].copy_from_slice(&MAGIC.to_le_bytes());
         out[8..16].copy_from_slice(&self.position.to_le_bytes());
@@ -54,7 +78,14 @@ impl Header {
         out[52..56].copy_from_slice(&self.payload_bytes.to_le_bytes());
         out[56..58].copy_from_slice(&self.kind.to_le_bytes());
         out[58..60].copy_from_slice(&self.flags.to_le_bytes());
-        let checksum = seal.of(&out[8..], payload);
+        let checksum = match checked {
+            Some(it) if payload.len() >= it.from + CHECKED_BYTES_MIN => {
+                let first = seal.of(&out[8..], &payload[..it.from]);
+                joined(first, it.crc, (payload.len() - it.from) as u32)
+            }
+            _ => seal.of(&out[8..], payload),
+        };
+        debug_assert_eq!(checksum, seal.of(&out[8..], payload), "not what was checked");
         out[4..8].copy_from_slice(&checksum.to_le_bytes());
         out
     }
@@ -146,6 +177,20 @@ mod tests {
         let bytes = header().encode(Seal::new(9), b"hello");
         assert_eq!(Header::parse(&bytes), Some(header()));
         assert!(Seal::new(9).holds(&bytes, b"hello"));
+    }
+
+    #[test]
+    fn a_payload_that_was_checked_gets_the_same_header_unread() {
+        for size in [0, 21, 4_095, 4_117, 5_000, 200_000] {
+            let payload: Vec<u8> = (0..size).map(|at| (at * 3 + 1) as u8).collect();
+            for from in [0, 21, size].into_iter().filter(|from| *from <= size) {
+                let crc = automq_crc::crc32c(&payload[from..]);
+                let header = Header { payload_bytes: size as u32, ..header() };
+                let checked =
+                    header.encode_checked(Seal::new(9), &payload, Some(Checked { from, crc }));
+                assert_eq!(checked, header.encode(Seal::new(9), &payload), "{from} of {size}");
+            }
+        }
     }
 
     #[test]

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::error::Failure;
 use crate::pace::Pace;
+use crate::record::Checked;
 use crate::signal::Signal;
 use crate::stats::{Counters, Full};
 
@@ -21,6 +22,7 @@ pub struct Pending {
     pub base_offset: i64,
     pub last_offset: i64,
     pub payload: Bytes,
+    pub checked: Option<Checked>,
     /// The size of the segment file that begins with this record, if one does.
     pub new_segment_bytes: Option<u64>,
 }

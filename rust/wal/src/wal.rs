@@ -15,7 +15,7 @@ use crate::layout::Layout;
 use crate::options::Options;
 use crate::owner::{OwnerReads, Watch};
 use crate::place::is_shared;
-use crate::record::record_bytes;
+use crate::record::{Checked, record_bytes};
 use crate::shared::{Closing, Pending, Shared, locked};
 use crate::signal::Signal;
 use crate::stats::{Full, Stats};
@@ -77,6 +77,19 @@ impl Wal {
         last_offset: i64,
         payload: Bytes,
     ) -> Result<u64, Refused> {
+        self.append_checked(stream, epoch, base_offset, last_offset, payload, None)
+    }
+
+    /// The same, of a payload that is not read again where the caller knows its checksum.
+    pub fn append_checked(
+        &self,
+        stream: i64,
+        epoch: i32,
+        base_offset: i64,
+        last_offset: i64,
+        payload: Bytes,
+        checked: Option<Checked>,
+    ) -> Result<u64, Refused> {
         let mut front = locked(&self.front);
         if let Some(failure) = self.shared.failure() {
             return Err(Refused::Failed(failure.clone()));
@@ -104,6 +117,7 @@ impl Wal {
             base_offset,
             last_offset,
             payload,
+            checked,
             new_segment_bytes,
         });
         Ok(position + bytes)

@@ -160,7 +160,8 @@ impl Writer {
                 kind: KIND_DATA,
                 flags: 0,
             };
-            self.scratch.push(&header.encode(self.seal, &entry.payload), &entry.payload);
+            let encoded = header.encode_checked(self.seal, &entry.payload, entry.checked);
+            self.scratch.push(&encoded, &entry.payload);
         }
         self.write_scratch()
     }

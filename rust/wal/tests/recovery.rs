@@ -8,7 +8,8 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 use automq_wal::{
-    Error, HEADER_BYTES, Options, Recovery, SEGMENT_HEADER_BYTES, Wal, owner_of, record_bytes,
+    Checked, Error, HEADER_BYTES, Options, Recovery, SEGMENT_HEADER_BYTES, Wal, owner_of,
+    record_bytes,
 };
 use support::*;
 
@@ -276,4 +277,25 @@ fn the_lock_names_its_holder() {
     let _wal = Wal::create(dir.path(), options()).unwrap();
     let text = recover(dir.path(), 0).unwrap_err().to_string();
     assert!(text.contains(&format!("process {}", std::process::id())), "{text}");
+}
+
+#[test]
+fn a_payload_that_was_checked_before_is_recovered_and_its_damage_found() {
+    let dir = Dir::new();
+    let wal = Wal::create(dir.path(), options()).unwrap();
+    for (number, bytes) in [(0, 5_000), (1, 20_000), (2, 100)] {
+        let payload = payload(number, bytes);
+        let checked = Checked { from: 21, crc: automq_crc::crc32c(&payload[21..]) };
+        wal.append_checked(1, 1, number, number, payload, Some(checked)).unwrap();
+    }
+    commit(&wal);
+    crash(&wal);
+    let (records, _) = recover(dir.path(), 0).unwrap();
+    let sizes: Vec<usize> = records.iter().map(|record| record.payload.len()).collect();
+    assert_eq!(sizes, [5_000, 20_000, 100]);
+    assert_eq!(records[1].payload, payload(1, 20_000));
+    let second = SEGMENT_HEADER_BYTES + record_bytes(5_000);
+    flip(&dir.segments()[0], second + HEADER_BYTES as u64 + 7_000);
+    let kept = recover(dir.path(), 0).map(|(records, _)| records.len());
+    assert!(!matches!(kept, Ok(2..)), "the damaged one is not handed out");
 }
