@@ -81,7 +81,7 @@ impl Header {
         let checksum = match checked {
             Some(it) if payload.len() >= it.from + CHECKED_BYTES_MIN => {
                 let first = seal.of(&out[8..], &payload[..it.from]);
-                joined(first, it.crc, (payload.len() - it.from) as u32)
+                joined(first, it.crc, (payload.len() - it.from) as u64)
             }
             _ => seal.of(&out[8..], payload),
         };

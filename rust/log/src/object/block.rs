@@ -1,10 +1,10 @@
 //! Blocks and digests: where they lie, what they must be, and what is read out of them.
 
 use automq_batch::{Corrupt, crc32c};
+use automq_crc::crc32c_of_rest;
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest as Crc};
 
-use super::crc::crc32c_of_rest;
 use super::{DamagedObject, i64_at, u32_at, u64_at};
 use crate::batches::walk;
 use crate::cache::CacheRead;

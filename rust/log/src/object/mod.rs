@@ -36,7 +36,6 @@
 mod block;
 mod body;
 mod build;
-mod crc;
 mod footer;
 mod index;
 mod inspect;
