@@ -40,6 +40,8 @@ class Housekeeper:
     def __init__(self, register: SteadyRegister, chunk_entries: int) -> None:
         self._register = register
         self._chunk_entries = chunk_entries
+        self._next_hint = (0, 0)
+        """A chunk, and the index of its next hint: all hints below are there."""
 
     async def resume(self, snapshots: tuple[SnapshotTaken, ...]) -> None:
         """Finishes what a controller before us may have left half done."""
@@ -112,10 +114,16 @@ class Housekeeper:
                 await delete_snapshot(self._register, snapshot)
 
     async def _hint(self, snapshot: SnapshotTaken) -> None:
-        chunk, index = chunk_of(snapshot.position + 1, self._chunk_entries), 0
+        """Name it where readers look, who read the hints of a chunk one after the other.
+
+        Only the first hint of a controller in a chunk looks for the place behind the others.
+        """
+        chunk = chunk_of(snapshot.position + 1, self._chunk_entries)
+        index = self._next_hint[1] if self._next_hint[0] == chunk else 0
         data = encode_pointer(Pointer(PointerKind.HINT, chunk, snapshot))
         while True:
             key = hint_key(chunk, index)
             if await self._register.create(key, data) or await self._register.read(key) == data:
+                self._next_hint = chunk, index + 1
                 return
             index += 1
