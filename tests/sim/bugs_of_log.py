@@ -17,7 +17,7 @@ from automq.metadata.decision import Decision
 from automq.metadata.log import DamagedLog, decode_entry, entry_key
 from automq.metadata.register import SteadyRegister, Unsettled
 from automq.metadata.state import MetadataState
-from automq.metadata.writer import MetadataWriter
+from automq.metadata.writer import Deposed, MetadataWriter
 from automq.stream.wal import SimulatedWal, WalDamaged
 from automq.stream.wal.simulated import SimulatedRecovery
 from sim.bugs import BUGS, bug
@@ -76,13 +76,15 @@ def puts_what_is_not_stored_into_a_snapshot() -> Iterator[None]:
 
 @bug
 def tells_its_own_entries_by_their_writer() -> Iterator[None]:
-    """An entry is written again with another nonce; one of the same writer is taken for it."""
+    """An entry is written again with another nonce; one of the same node is taken for it."""
     real = MetadataWriter.append
 
     async def append(self: MetadataWriter, body: Any) -> int:
         steady = self.register
 
         async def create(key: str, data: bytes) -> bool:
+            if not key.rpartition("/")[2].isdigit():
+                return await SteadyRegister.create(steady, key, data)  # no entry: as it is
             return await steady._register.create(key, data)
 
         while True:
@@ -92,11 +94,13 @@ def tells_its_own_entries_by_their_writer() -> Iterator[None]:
                     return await real(self, body)
                 except Unsettled:
                     await asyncio.sleep(0.05)
-                except DamagedLog:
+                except (DamagedLog, Deposed):
                     number = before + 1
                     stored = await steady.read(entry_key(number, self.chunk_entries))
-                    entry = decode_entry(stored or b"", number)
-                    if entry.author != self.author:
+                    if stored is None:
+                        raise
+                    entry = decode_entry(stored, number)
+                    if entry.author.node_id != self.author.node_id:
                         raise
                     self.position, self.checksum = number, entry.checksum
                     return number

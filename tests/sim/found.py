@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 FOUND_BY: dict[str, int] = {
     "never lets go of a wal full of deleted records": 300_031,
-    "reads on without asking whether the log was closed": 300_087,
     "believes a win in a closed chunk": 300_391,
     "names a snapshot that was not read back": 300_393,
+    "tells its own entries by their writer": 300_383,
     "syncs again after a sync has failed": 301_788,
 }
 
