@@ -364,3 +364,16 @@ async def test_a_stream_that_comes_back_further_on_forgets_what_memory_had_of_it
         again = node.engine.open(stream.stream_id, stream.epoch + 1, 0, 7)
         assert node.engine.read_cached(again, 0, 7, 100, True) is None
         assert await node.append(again, b"goes on") == 7
+
+
+@virtual
+async def test_an_epoch_is_opened_once_so_what_is_not_committed_yet_is_not_forgotten() -> None:
+    async with running(Machine()) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"acknowledged")
+        node.engine.close(stream)
+        assert node.engine.was_closed(stream.stream_id, stream.epoch)
+        assert not node.engine.was_closed(stream.stream_id, stream.epoch + 1)
+        with pytest.raises(AssertionError):
+            node.engine.open(stream.stream_id, stream.epoch, 0, 0)
+        assert node.engine.cache.end_offset(stream.stream_id) == 1

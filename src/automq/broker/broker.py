@@ -64,6 +64,7 @@ class Broker:
     fetches: Fetches = field(init=False)
     metrics: BrokerMetrics = field(default_factory=BrokerMetrics)
     auto_topics: AutoTopics = field(init=False)
+    _stops: bool = False
 
     def __post_init__(self) -> None:
         self.partitions.on_closed = self._resign
@@ -109,11 +110,13 @@ class Broker:
         if here is not None and not (leads and row and here.leader_epoch == row.leader_epoch):
             self.partitions.close(here)
             here = None
-        if not leads or here is not None:
+        if not leads or here is not None or self._stops:
             return
         assert known is not None
         opened = self.controller.partition_at(topic_id, index)
-        if opened is not None:
+        # Closed here at this epoch, it may still have records that only the WAL holds: what is
+        # stored as its end is not its end, and its next epoch is awaited.
+        if opened is not None and not self.engine.was_closed(opened.data.stream_id, opened.data.epoch):
             self._lead(known.name, self.partitions.open(known.name, opened))
 
     def _lead(self, topic: str, partition: Partition) -> None:
@@ -143,7 +146,12 @@ class Broker:
             self.partitions.expire_producers(expiration_ms)
 
     async def stop(self) -> None:
-        """Lead nothing any more: coordinators resign, partitions remember, appends end."""
+        """Lead nothing any more: coordinators resign, partitions remember, appends end.
+
+        Invariant: nothing is opened from here on, whatever news come, so that nothing is appended
+        behind the last upload.
+        """
+        self._stops = True
         for partition in self.partitions:
             self._resign(partition)
         await self.partitions.close_cleanly()

@@ -173,9 +173,9 @@ class Partitions:
     def drop(self, partition: Partition) -> None:
         """Its topic is deleted: close it and forget its data."""
         self.close(partition)
-        self._engine.cache.drop_stream(partition.data.stream_id)
+        self._engine.forget(partition.data.stream_id)
         if partition.state is not None:
-            self._engine.cache.drop_stream(partition.state.stream_id)
+            self._engine.forget(partition.state.stream_id)
 
     def configs_changed(self, topics: Sequence[str] | None) -> None:
         """The effective configs of these topics (None: of all) are others now."""

@@ -75,6 +75,7 @@ class StreamEngine:
         self.trimmed_position = wal.end
         self._inflight_bytes = 0
         self._epochs: dict[int, int] = {}
+        self._closed_epochs: dict[int, int] = {}
         self._pending: deque[Pending] = deque()
         self._submit_is_due = False
         self._waiting_for_room: deque[Callable[[], None]] = deque()
@@ -92,9 +93,15 @@ class StreamEngine:
     # -- appending
 
     def open(self, stream_id: int, epoch: int, start_offset: int, end_offset: int) -> Stream:
-        """Open a stream that the controller has given to this node at `epoch`."""
+        """Open a stream that the controller has given to this node at `epoch`.
+
+        Invariant: an epoch is opened once. What was appended at an epoch and is not committed yet
+        lies behind the end that the controller knows, and would be taken for what never counted.
+        """
         before = self.streams.get(stream_id)
         assert before is None or before.epoch < epoch, (before, epoch)
+        assert not self.was_closed(stream_id, epoch), (stream_id, epoch)
+        self._closed_epochs.pop(stream_id, None)
         if self.cache.end_offset(stream_id) not in (None, end_offset):
             # It was elsewhere meanwhile: what memory has of it ends before, or never counted.
             self.cache.drop_stream(stream_id)
@@ -107,6 +114,16 @@ class StreamEngine:
         stream.close()
         if self.streams.get(stream.stream_id) is stream:
             del self.streams[stream.stream_id]
+            self._closed_epochs[stream.stream_id] = stream.epoch
+
+    def was_closed(self, stream_id: int, epoch: int) -> bool:
+        """Whether the stream was open here at this epoch or a later one, and is no more."""
+        return self._closed_epochs.get(stream_id, -1) >= epoch
+
+    def forget(self, stream_id: int) -> None:
+        """It is deleted: nobody wants what memory has of it, and no epoch follows."""
+        self.cache.drop_stream(stream_id)
+        self._closed_epochs.pop(stream_id, None)
 
     def has_room(self, size_bytes: int) -> bool:
         """Whether appends of `size_bytes` together can be taken now, by every budget.
