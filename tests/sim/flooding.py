@@ -13,6 +13,7 @@ BATCHES = 10
 REQUESTS_MAX = 400
 UPLOAD_BEGINS_S = 0.5
 PATIENCE_S = 2.0
+DELETE_S_MAX = 20.0
 
 
 class Flooder(Churner):
@@ -28,9 +29,15 @@ class Flooder(Churner):
             await self._until_done(self._create)
             self._forbid_uploads()
             refused = await self._flood()
+            try:
+                # A node that is started meanwhile may have something to upload before it serves.
+                async with asyncio.timeout(DELETE_S_MAX):
+                    await self._until_done(self._delete)
+            except TimeoutError:
+                pass
+            self.shop.node.store.heal()
             await self._until_done(self._delete)
             self.lives += 1
-            self.shop.node.store.heal()
             await self._until_taken(refused)
 
     def _forbid_uploads(self) -> None:
