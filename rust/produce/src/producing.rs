@@ -13,6 +13,8 @@ use crate::routes::Routes;
 
 /// A position that no log reaches.
 const NEVER: u64 = u64::MAX;
+/// No log adds more to a batch, for its record.
+const RECORD_BYTES_MAX: usize = 72;
 const NO_OFFSET: i64 = -1;
 const NO_TIMESTAMP: i64 = -1;
 
@@ -65,9 +67,10 @@ struct Request {
 }
 
 impl Request {
-    /// More than the frame's where a batch was unpacked for its topic.
+    /// What the log takes for it, at most: more than the frame's where there are many batches, or
+    /// one was unpacked for its topic.
     fn stored_bytes(&self) -> usize {
-        self.batches.iter().map(|batch| batch.bytes.len()).sum()
+        self.batches.iter().map(|batch| batch.bytes.len() + RECORD_BYTES_MAX).sum()
     }
 }
 
@@ -123,7 +126,10 @@ impl Producing {
                 break;
             }
             let Some(request) = self.check_one(frame, limits.now_ms) else { break };
-            left_bytes = left_bytes.saturating_sub(frame.len().max(request.stored_bytes()));
+            let Some(left) = left_bytes.checked_sub(frame.len().max(request.stored_bytes())) else {
+                break;
+            };
+            left_bytes = left;
             found.push(request);
         }
         Checked(found)

@@ -243,7 +243,7 @@ fn a_request_is_taken_whole_or_not_at_all() {
 fn what_has_no_room_is_left() {
     let mut broker = Broker::new();
     let five = (0..5).map(|_| plain()).collect::<Vec<_>>();
-    let limits = Limits { room_bytes: plain().len() * 3 - 1, ..LIMITS };
+    let limits = Limits { room_bytes: (plain().len() + 72) * 2, ..LIMITS };
     assert_eq!(broker.produce(&five, limits).requests, 2);
 }
 

@@ -29,6 +29,8 @@ from automq.stream.wal.wal import Tasks, WalOptions, WalStats, check_budgets
 
 CREATES_MAX = 16
 """So many batches are on their way at once: below it a store's latency costs no throughput."""
+RECORDS_SHARE = 16
+"""One part in so many of the room is kept for what records take besides their batches."""
 
 log = logging.getLogger(__name__)
 
@@ -118,7 +120,8 @@ class ObjectWal:
 
     @property
     def bytes_max(self) -> int:
-        return self._options.capacity_bytes
+        # What a request is let in by is its size; each of its batches is a record besides.
+        return self._options.capacity_bytes - self._options.capacity_bytes // RECORDS_SHARE
 
     @property
     def failure(self) -> WalFailure | None:
