@@ -12,8 +12,8 @@ from automq.config.node_config import NodeConfig
 from automq.objectstore.simulated import Effect, Fault
 from sim.run import Run, listening
 
-SEEDS = (1, 2)
-"""Seeds whose metadata lie in the store."""
+SEEDS = (1, 3)
+"""Seeds whose metadata lie in the store, and whose older process has something to store."""
 FOUND_S = 60.0
 
 

@@ -114,10 +114,11 @@ class Broker:
             return
         assert known is not None
         opened = self.controller.partition_at(topic_id, index)
-        # Closed here at this epoch, it may still have records that only the WAL holds: what is
-        # stored as its end is not its end, and its next epoch is awaited.
-        if opened is not None and not self.engine.was_closed(opened.data.stream_id, opened.data.epoch):
-            self._lead(known.name, self.partitions.open(known.name, opened))
+        if opened is None or self.engine.was_closed(opened.data.stream_id, opened.data.epoch):
+            # Closed here at this epoch, it may still have records that only the WAL holds: what is
+            # stored as its end is not its end, and its next epoch is awaited.
+            return
+        self._lead(known.name, self.partitions.open(known.name, opened))
 
     def _lead(self, topic: str, partition: Partition) -> None:
         if topic == OFFSETS_TOPIC:
