@@ -12,14 +12,13 @@ from typing import Final, TypeVar
 from automq.metadata.register import ListedRegister, Unfit, Unsettled
 from automq.objectstore.check import Check, Finding, Outcome, Unusable
 from automq.objectstore.check.finding import Broken
+from automq.objectstore.check.promises import RACERS, one_winner_each
 from automq.objectstore.check.speed import Speed, series
 from automq.objectstore.check.trial import PREFIX
 from automq.world import World
 
 T = TypeVar("T")
 
-RACERS: Final = 32
-ROUNDS: Final = 3
 KEYS: Final = 25
 LARGE_BYTES: Final = 8 << 20
 """An entry of the metadata log is not larger."""
@@ -120,19 +119,14 @@ async def create_twice(trial: RegisterTrial) -> str:
 
 async def race(trial: RegisterTrial) -> str:
     """Of many creators at once exactly one wins, and all readers see that one's bytes."""
-    for number in range(ROUNDS):
-        key = trial.key(f"race-{number}")
-        offers = [trial.world.new_uuid() for _ in range(RACERS)]
-        racing = (trial.create(key, data, by=by) for by, data in enumerate(offers))
-        won = await asyncio.gather(*racing)
-        winners = [data for data, is_winner in zip(offers, won, strict=True) if is_winner]
-        where = f"in round {number + 1} of {ROUNDS}"
-        if len(winners) != 1:
-            raise Broken(f"{len(winners) or 'none'} of {RACERS} creators at once won, {where}")
-        for by in range(len(trial.registers)):
-            if await trial.read(key, by=by) != winners[0]:
-                raise Broken(f"a reader found other bytes than the winner's, {where}")
-    return f"one winner in each of {ROUNDS} rounds, and everyone reads its bytes"
+
+    async def create(key: str, data: bytes, by: int) -> bool:
+        return await trial.create(key, data, by=by)
+
+    async def read(key: str, by: int) -> bytes | None:
+        return await trial.read(key, by=by)
+
+    return await one_winner_each(trial, create, read, readers=len(trial.registers))
 
 
 async def large(trial: RegisterTrial) -> str:

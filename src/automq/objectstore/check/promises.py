@@ -1,14 +1,27 @@
 """The promises about exclusion and order: the metadata log stands on these."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Protocol
 
 from automq.objectstore.check.finding import Broken
 from automq.objectstore.check.trial import Trial, patiently
 from automq.objectstore.errors import AlreadyExists, Denied, NotFound
+from automq.world import World
 
 RACERS = 32
 ROUNDS = 3
 OVERWRITES = 8
+
+
+class Keyed(Protocol):
+    """A trial of a store, or of a register."""
+
+    world: World
+
+    def key(self, name: str) -> str:
+        """A key of the trial's own."""
+        ...
 
 
 async def create_twice(trial: Trial) -> str:
@@ -35,21 +48,40 @@ async def create_and_refuse(trial: Trial, key: str) -> None:
 
 async def race(trial: Trial) -> str:
     """Of many creators at once exactly one wins, and all readers see that one's bytes."""
+
+    async def create(key: str, data: bytes, by: int) -> bool:
+        try:
+            return await trial.create(key, data, by=by)
+        except NotFound:
+            raise Broken("a creator that has lost found no object") from None
+
+    async def read(key: str, by: int) -> bytes:
+        return await trial.get(key, by=by)
+
+    return await one_winner_each(trial, create, read, readers=len(trial.stores))
+
+
+async def one_winner_each(
+    trial: Keyed,
+    create: Callable[[str, bytes, int], Awaitable[bool]],
+    read: Callable[[str, int], Awaitable[bytes | None]],
+    *,
+    readers: int,
+) -> str:
+    """The race of whatever has keys that are created once: `create` says whether this creator won,
+    `read` what that reader sees. Raises Broken.
+    """
     for number in range(ROUNDS):
         key = trial.key(f"race-{number}")
         offers = [trial.world.new_uuid() for _ in range(RACERS)]
-        try:
-            won = await asyncio.gather(
-                *(trial.create(key, data, by=by) for by, data in enumerate(offers))
-            )
-        except NotFound:
-            raise Broken("a creator that has lost found no object") from None
+        racing = (create(key, data, by) for by, data in enumerate(offers))
+        won = await asyncio.gather(*racing)
         winners = [data for data, is_winner in zip(offers, won, strict=True) if is_winner]
         where = f"in round {number + 1} of {ROUNDS}"
         if len(winners) != 1:
             raise Broken(f"{len(winners) or 'none'} of {RACERS} creators at once won, {where}")
-        for by in range(len(trial.stores)):
-            if await trial.get(key, by=by) != winners[0]:
+        for by in range(readers):
+            if await read(key, by) != winners[0]:
                 raise Broken(f"a reader found other bytes than the winner's, {where}")
     return f"one winner in each of {ROUNDS} rounds, and everyone reads its bytes"
 
