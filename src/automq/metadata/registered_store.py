@@ -134,28 +134,34 @@ class RegisteredStore:
             known = {it.key: it async for it in self._register.list(prefix)}
         if not known:
             return
+        first = min(known)
         async for info in self._store.list(prefix):
             key = info.key.rpartition("-")[0]
-            if key > min(known):
+            if key > first:
                 known.setdefault(key, ObjectInfo(key, info.size_bytes, info.modified_ms))
         for key in sorted(known):
             if after is None or key > after:
                 yield known[key]
 
     async def delete(self, key: str) -> None:
+        await self.delete_many((key,))
+
+    async def delete_many(self, keys: Iterable[str]) -> None:
+        """All objects first, then all rows."""
+        some = tuple(keys)
+        if not some:
+            return
+        await self._store.delete_many([name for key in some for name in await self._names(key)])
+        with self._in_store_words("delete", some[0], OutcomeUnknown):
+            await self._register.delete_many(some)
+
+    async def _names(self, key: str) -> Sequence[str]:
+        """The objects of a key: that of its row, or all that were never registered."""
         try:
             row = await self._row("delete", key)
         except NotFound:
-            names = [it.key async for it in self._store.list(f"{key}-")]
-        else:
-            names = [row.name(key)] if row.data is None else []
-        await self._store.delete_many(names)
-        with self._in_store_words("delete", key, OutcomeUnknown):
-            await self._register.delete(key)
-
-    async def delete_many(self, keys: Iterable[str]) -> None:
-        for key in keys:
-            await self.delete(key)
+            return [it.key async for it in self._store.list(f"{key}-")]
+        return [row.name(key)] if row.data is None else []
 
     async def settings(self) -> BucketSettings:
         """Those of the store."""
