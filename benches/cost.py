@@ -25,7 +25,8 @@ from automq.protocol.messages.produce_request import (
     ProduceRequest,
     TopicProduceData,
 )
-from automq.stream.wal import ObjectWals, Tasks, WalHome
+from automq.stream.wal import ObjectWals, WalHome
+from automq.world.background import Tasks
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch
 from support.storage import Machine
 from support.virtual_node import VirtualClient, VirtualNode, virtual_node

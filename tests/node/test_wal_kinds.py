@@ -7,9 +7,10 @@ from automq.node.failure import NodeFailure
 from automq.node.storage import WalPlaces
 from automq.objectstore import Retrying
 from automq.objectstore.simulated import Effect, Fault
-from automq.stream.wal import ObjectWals, Tasks, WalHome, WalOwner
+from automq.stream.wal import ObjectWals, WalHome, WalOwner
 from automq.stream.wal.object_keys import mark_key
 from automq.stream.wal.object_marks import WalObjects
+from automq.world.background import Tasks
 from support.loose_tasks import LooseTasks
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
 from support.storage import Machine

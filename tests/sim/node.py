@@ -15,9 +15,10 @@ from automq.node.places import Places
 from automq.node.run import STOP_S, first_of, serve, told
 from automq.objectstore import Retrying
 from automq.objectstore.simulated import SimulatedStore
-from automq.stream.wal import ObjectWals, SimulatedDisk, Tasks, WalHome
+from automq.stream.wal import ObjectWals, SimulatedDisk, WalHome
 from automq.telemetry import Metrics
 from automq.world import World
+from automq.world.background import Tasks
 from sim.database import Database, is_in_postgres, register_of
 from sim.loop import Process, SimLoop
 from sim.net import Net, SimDoor

@@ -16,9 +16,10 @@ from automq.node.failure import NodeFailure
 from automq.node.metrics_door import MetricsDoor
 from automq.node.storage import REGISTERED, WalPlaces, open_at, open_register_at, wals_at
 from automq.objectstore import ObjectStore, StoreMetrics
-from automq.stream.wal import Tasks, WalHome, store_uri_of
+from automq.stream.wal import WalHome, store_uri_of
 from automq.telemetry import Metrics
 from automq.world import World
+from automq.world.background import Tasks
 
 METRICS_BACKLOG = 16
 

@@ -32,8 +32,9 @@ from automq.objectstore import (
 )
 from automq.objectstore.store import MULTIPART_BYTES
 from automq.objectstore.uri import Address
-from automq.stream.wal import Tasks, WalHome, store_uri_of, wal_home
+from automq.stream.wal import WalHome, store_uri_of, wal_home
 from automq.world import World
+from automq.world.background import Tasks
 
 R = TypeVar("R", bound=Register)
 REGISTERED = "registered+"

@@ -11,6 +11,7 @@ from automq.objectstore import ObjectStore
 from automq.stream.client import FoundRange
 from automq.stream.fair_share import FairShare, Grant, Taker
 from automq.stream.keys import data_key
+from automq.world.background import begin
 from automq.world.probe import probe
 
 T = TypeVar("T")
@@ -245,12 +246,10 @@ class BlockReader:
         return flight
 
     def start(self, name: str, work: Coroutine[Any, Any, None]) -> None:
-        """Run `work` beside the reads, until the node ends."""
-        try:
-            self._tasks.create_task(work, name=name)
-        except RuntimeError:
-            # The node is ending: nobody reads any more, and who waits is cancelled with it.
-            work.close()
+        """Run `work` beside the reads, until the node ends: then nobody reads any more, and who
+        waits is cancelled with it.
+        """
+        begin(self._tasks, name, work)
 
 
 @asynccontextmanager

@@ -3,9 +3,30 @@
 import asyncio
 import logging
 from collections.abc import Coroutine
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+T = TypeVar("T")
 
 log = logging.getLogger(__name__)
+
+
+class Tasks(Protocol):
+    """Where background work belongs: an `asyncio.TaskGroup`, whose end is its end."""
+
+    def create_task(
+        self, coro: Coroutine[Any, Any, T], *, name: str | None = None
+    ) -> "asyncio.Task[T]": ...
+
+
+def begin(tasks: Tasks, name: str, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T] | None":
+    """Run `work` as a task; None if the group is ending, and the node with it: what comes then is
+    not begun.
+    """
+    try:
+        return tasks.create_task(work, name=name)
+    except RuntimeError:
+        work.close()
+        return None
 
 
 class Background:
@@ -20,12 +41,8 @@ class Background:
 
     def spawn(self, name: str, work: Coroutine[Any, Any, object]) -> "asyncio.Task[None] | None":
         """Run `work` until it ends or the group does; None if the group is ending already."""
-        running = self._run(name, work)
-        try:
-            task = self._tasks.create_task(running, name=name)
-        except RuntimeError:
-            # The group is ending, and the node with it: what comes now is not begun.
-            running.close()
+        task = begin(self._tasks, name, self._run(name, work))
+        if task is None:
             work.close()
             return None
         # What was cancelled before it began would be missed as never awaited.

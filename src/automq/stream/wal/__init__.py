@@ -45,7 +45,6 @@ from automq.stream.wal.object_wal import ObjectWal
 from automq.stream.wal.simulated import SimulatedDisk, SimulatedWal
 from automq.stream.wal.uri import store_uri_of, wal_home
 from automq.stream.wal.wal import (
-    Tasks,
     Wal,
     WalHome,
     WalOptions,
@@ -66,7 +65,6 @@ __all__ = [
     "ObjectWals",
     "SimulatedDisk",
     "SimulatedWal",
-    "Tasks",
     "Wal",
     "WalBusy",
     "WalClosed",

@@ -27,8 +27,9 @@ from automq.stream.wal.object_keys import (
 )
 from automq.stream.wal.object_marks import Broken, WalObjects
 from automq.stream.wal.object_wal import CREATES_MAX, ObjectWal
-from automq.stream.wal.wal import Tasks, WalOptions, WalOwner, WalTaker
+from automq.stream.wal.wal import WalOptions, WalOwner, WalTaker
 from automq.world import World
+from automq.world.background import Tasks
 
 NOBODY = WalTaker(-1, -1)
 FENCES_MAX = 2 * CREATES_MAX

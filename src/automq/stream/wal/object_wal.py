@@ -3,10 +3,9 @@
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from automq._native import (
     WAL_OBJECT_HEADER_BYTES,
@@ -25,7 +24,8 @@ from automq.objectstore import Retrying
 from automq.objectstore.store import DELETE_KEYS_MAX
 from automq.stream.wal.object_keys import number_at, position_at
 from automq.stream.wal.object_marks import Broken, WalObjects
-from automq.stream.wal.wal import Tasks, WalOptions, WalStats, check_budgets
+from automq.stream.wal.wal import WalOptions, WalStats, check_budgets
+from automq.world.background import Tasks, begin
 
 CREATES_MAX = 16
 """So many batches are on their way at once: below it a store's latency costs no throughput."""
@@ -191,7 +191,7 @@ class ObjectWal:
         while self._live and self._live[0][0] < number_at(self._trimmed):
             self._live_bytes -= self._live.popleft()[1]
         if self._cleaning is None and self._cleaned < number_at(self._trimmed):
-            self._cleaning = self._begin(self._clean(), "clean WAL")
+            self._cleaning = begin(self._tasks, "clean WAL", self._clean())
 
     async def close(self, *, clean: bool) -> None:
         self._closing = True
@@ -265,21 +265,13 @@ class ObjectWal:
         now_s = self._loop.time()
         self._last_sent_at_s = sent.sent_at_s = now_s
         self._sent.append(sent)
-        task = self._begin(self._store_batch(sent), f"WAL batch {sent.number}")
+        task = begin(self._tasks, f"WAL batch {sent.number}", self._store_batch(sent))
         if task is None:
             # Invariant: a number that was not begun is never acknowledged, nor any above it.
             self._fail(self._objects.key(sent.number), Broken("the node is ending"))
             return
         self._creating.add(task)
         task.add_done_callback(self._created)
-
-    def _begin(self, work: Coroutine[Any, Any, None], name: str) -> "asyncio.Task[None] | None":
-        """Run `work` beside all else; None if the node is ending, for whatever reason."""
-        try:
-            return self._tasks.create_task(work, name=name)
-        except RuntimeError:
-            work.close()
-            return None
 
     async def _store_batch(self, sent: Sent) -> None:
         key = self._objects.key(sent.number)

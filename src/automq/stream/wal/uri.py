@@ -7,8 +7,9 @@ from urllib.parse import unquote
 from automq.objectstore import Retrying
 from automq.stream.wal.file import FileWals
 from automq.stream.wal.object_home import ObjectWals
-from automq.stream.wal.wal import Tasks, WalHome
+from automq.stream.wal.wal import WalHome
 from automq.world import World
+from automq.world.background import Tasks
 
 OBJECTS = "object+"
 """In front of `file://` it means a directory as an object store, not the WAL of segment files."""

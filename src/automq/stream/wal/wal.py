@@ -1,9 +1,8 @@
 """What a WAL is, whatever it is written to."""
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, Protocol
 
 from automq._native import (
     Buf,
@@ -15,8 +14,6 @@ from automq._native import (
     WalSpaceFull,
     WalTooLarge,
 )
-
-T = TypeVar("T")
 
 MIB = 1024 * 1024
 
@@ -64,14 +61,6 @@ class WalStats:
     spare_segments: int
     segments_created: int
     segments_recycled: int
-
-
-class Tasks(Protocol):
-    """Where background work belongs: an `asyncio.TaskGroup`, whose end is its end."""
-
-    def create_task(
-        self, coro: Coroutine[Any, Any, T], *, name: str | None = None
-    ) -> "asyncio.Task[T]": ...
 
 
 class WalOwner(NamedTuple):
