@@ -3,12 +3,15 @@
 import asyncio
 import random
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 import pytest
 
 from automq.metadata.postgres.links import IDLE_MS, LINKS_MAX, Links, Server, Session
 from automq.metadata.postgres.register import PostgresRegister
-from automq.metadata.postgres.simulated import SimulatedPostgres, SimulatedSession
+from automq.metadata.postgres.sessions import Connector
+from automq.metadata.postgres.simulated import SimulatedPostgres
+from automq.metadata.postgres.simulated_backend import Backend, SimulatedConnection
 from automq.metadata.register import Unfit, Unsettled
 from automq.world import World
 
@@ -38,11 +41,11 @@ def links(world: World, *sessions: Session) -> Links:
     return Links(connect, world.clock, TIMEOUT_MS)
 
 
-async def fail_over(postgres: SimulatedPostgres) -> tuple[SimulatedSession, SimulatedSession]:
+async def fail_over(postgres: SimulatedPostgres) -> tuple[Session, Session]:
     """A session to the server that was replaced and still answers, and one to the new one."""
-    old = SimulatedSession(postgres, postgres.newest)
+    old = await postgres.session_to(postgres.newest)
     postgres.fail_over(old_answers=True)
-    return old, SimulatedSession(postgres, postgres.newest)
+    return old, await postgres.session_to(postgres.newest)
 
 
 async def test_a_read_that_began_at_a_replaced_server_is_no_answer(
@@ -72,7 +75,7 @@ async def test_sessions_to_a_replaced_server_are_dropped_and_not_taken_again(
     postgres: SimulatedPostgres, world: World
 ) -> None:
     old, new = await fail_over(postgres)
-    another = SimulatedSession(postgres, postgres.replaced[0])
+    another = await postgres.session_to(postgres.replaced[0])
     some = links(world, old, new, another)
     assert await some.ask(lambda it: it.select("a")) is None
     both = [some.ask(lambda it: it.select("a")) for _ in range(2)]
@@ -98,13 +101,13 @@ async def test_a_replaced_server_settles_no_create(
 
 
 async def test_another_database_cluster_is_unfit(postgres: SimulatedPostgres, world: World) -> None:
-    one, other = (SimulatedSession(postgres, postgres.newest) for _ in range(2))
+    one, other = [await postgres.session_to(postgres.newest) for _ in range(2)]
     other.server = Server("another", 1)
     both = links(world, one, other)
     await both.ask(lambda it: it.select("a"))
     one.abort()
 
-    with pytest.raises(Unfit, match="the database cluster another, and the one before was simul"):
+    with pytest.raises(Unfit, match="the database cluster another, and the one before was 73"):
         await both.ask(lambda it: it.select("a"))
 
 
@@ -127,3 +130,18 @@ async def test_sessions_are_few_and_those_that_idle_are_closed(
     assert sum(session.is_open for session in opened) == 1
     await register.close()
     assert not any(session.is_open for session in opened)
+
+
+async def test_that_all_servers_are_standbys_is_settled_by_a_takeover(
+    postgres: SimulatedPostgres, world: World
+) -> None:
+    async def dial(dsn: str, **options: object) -> SimulatedConnection:
+        return SimulatedConnection(Backend(postgres, postgres.newest, 1, is_standby=True))
+
+    lone = replace(postgres.location, hosts=postgres.location.hosts[:1])
+    with pytest.raises(Unsettled, match=r"db-1:5432: it is .*; db-2:5432: it is a") as both:
+        await Connector(postgres.location, None, connect=dial).open()
+    with pytest.raises(Unfit, match="it is a standby; name the server that takes writes"):
+        await Connector(lone, None, connect=dial).open()
+
+    assert not isinstance(both.value, Unfit)

@@ -3,8 +3,7 @@
 import asyncio
 import random
 
-from automq.metadata.postgres.links import Links
-from automq.metadata.postgres.register import PostgresRegister
+from automq.metadata.postgres import PostgresRegister, open_register
 from automq.metadata.postgres.simulated import SimulatedPostgres
 from automq.metadata.register import ListedRegister, ObjectStoreRegister
 from automq.world import Clock
@@ -15,7 +14,6 @@ from sim.wire import StoreWire
 FIRST_SEED = 61
 """Those before are what mistakes are looked for in, each with the seeds that find it."""
 
-TIMEOUT_MS = 3_000
 STALLS = ("goes away", "loses its standby")
 ENDS_OF_STALLS = {
     "comes back": frozenset({"goes away"}),
@@ -33,6 +31,8 @@ class Database:
 
     def __init__(self, seed: int, loop: SimLoop, trace: Trace) -> None:
         self._postgres = SimulatedPostgres(random.Random(f"{seed} postgres"), loop.spawn)
+        self.location = self._postgres.location
+        self.dial = self._postgres.dial
         self._chance = random.Random(f"{seed} trouble with postgres")
         self._trace = trace
         self._loop = loop
@@ -53,7 +53,7 @@ class Database:
 
     def register(self, clock: Clock) -> PostgresRegister:
         """A process's way to them."""
-        return PostgresRegister(Links(self._postgres.connect, clock, TIMEOUT_MS))
+        return open_register(self.location, None, clock, connect=self.dial)
 
     async def run(self) -> None:
         """Until cancelled; `heal` then undoes what lasts."""

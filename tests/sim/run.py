@@ -26,6 +26,7 @@ from sim.node import Node, config_of, describe, is_forgetful
 from sim.reading import EARLIEST, LATEST, Reader, list_offset
 from sim.trace import Trace
 from sim.truth import PartitionTruth, Truth, Value
+from sim.trying import Trier, is_tried
 from sim.workload import (
     BYTES_MAX,
     Shop,
@@ -127,10 +128,11 @@ class Run:
 
     async def story(self) -> None:
         self.trace.note("run", f"{describe(self.node.config)} {self.nemesis.names}")
+        trying = self._try_database()
         self.node.start()
         await self.node.until_ready(READY_S)
         partitions = await self._create_topics()
-        clients = self._clients(partitions)
+        clients = self._clients(partitions) + trying
         fighting = self.loop.spawn(self._fight(), "fight")
         async with asyncio.timeout(self.chance.choice([10, 30, 60])) as limit:
             try:
@@ -171,6 +173,11 @@ class Run:
             ]
         client.close()
         return partitions
+
+    def _try_database(self) -> "list[asyncio.Task[None]]":
+        if self.node.database is None or not is_tried(self.seed):
+            return []
+        return [self.loop.spawn(Trier(self.node, "trier").run(), "trier")]
 
     def _clients(self, partitions: list[PartitionTruth]) -> "list[asyncio.Task[None]]":
         crowd = Crowd(self.shop, self.chance, partitions)

@@ -1,5 +1,6 @@
 """The interface of every object store."""
 
+import re
 from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeAlias
@@ -19,6 +20,8 @@ DELETE_KEYS_MAX = 1000
 """What one request may delete (S3's and OSS's limit)."""
 LIST_KEYS_MAX = 1000
 """What one answer may list."""
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 Pieces: TypeAlias = Sequence[Buf | bytes]
 """An object's bytes, in pieces: never joined on the way, so that nothing is copied."""
@@ -130,7 +133,7 @@ def check_key(key: str) -> None:
     """Raise ValueError for a key that some store cannot hold."""
     if not 1 <= len(key.encode()) <= KEY_BYTES_MAX:
         raise ValueError(f"key {key[:64]!r}: not 1 to {KEY_BYTES_MAX} bytes long")
-    if any(ch < " " or "\x7f" <= ch <= "\x9f" for ch in key):
+    if _CONTROL.search(key):
         raise ValueError(f"key {key!r}: has a control character")
     for segment in key.split("/"):
         if not segment:

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from automq.metadata.postgres.location import Location, Standby
-from automq.metadata.postgres.sessions import Connector
+from automq.metadata.postgres.sessions import Connector, Dial
 from automq.objectstore.check import Finding, Outcome
 
 
@@ -16,12 +16,12 @@ class Look:
     has_table: bool
 
 
-async def look(location: Location, password: str | None) -> Look:
+async def look(location: Location, password: str | None, *, connect: Dial | None = None) -> Look:
     """Ask it, by a session that it accepts only with commits as they have to be.
 
     Raises Unsafe if they are not, Unfit, Unsettled.
     """
-    session = await Connector(location, password, warns=False).open()
+    session = await Connector(location, password, connect=connect, warns=False).open()
     try:
         standby_names, persistence = await session.introduce()
     finally:
@@ -29,12 +29,14 @@ async def look(location: Location, password: str | None) -> Look:
     return Look(standby_names, bool(persistence))
 
 
-async def drop_if_empty(location: Location, password: str | None) -> None:
+async def drop_if_empty(
+    location: Location, password: str | None, *, connect: Dial | None = None
+) -> None:
     """Take away a table that the check has made, unless somebody has put something into it.
 
     Raises Unsettled.
     """
-    session = await Connector(location, password, warns=False).open()
+    session = await Connector(location, password, connect=connect, warns=False).open()
     try:
         await session.drop_if_empty()
     finally:

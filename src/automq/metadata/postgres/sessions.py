@@ -3,7 +3,7 @@
 import asyncio
 import logging
 import ssl
-from collections.abc import Awaitable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
@@ -13,7 +13,7 @@ from automq.metadata.postgres.copying import rows_of
 from automq.metadata.postgres.links import Links, Server, Session
 from automq.metadata.postgres.location import Location, Standby, host_text
 from automq.metadata.postgres.register import PostgresRegister
-from automq.metadata.postgres.statements import UNFIT, Statements
+from automq.metadata.postgres.statements import STANDBY, UNFIT, Statements
 from automq.metadata.register import Unfit, Unsafe, Unsettled
 from automq.objectstore import ObjectInfo
 from automq.world import Clock
@@ -33,9 +33,16 @@ _MADE_MEANWHILE: Final = ("23505", "42P07")
 _MAY_NOT: Final = "42501"
 
 
-def open_register(location: Location, password: str | None, clock: Clock) -> PostgresRegister:
+Dial = Callable[..., Awaitable[Any]]
+"""What `asyncpg.connect` does: the way to a server is handed in where there is no network."""
+
+
+def open_register(
+    location: Location, password: str | None, clock: Clock, *, connect: Dial | None = None
+) -> PostgresRegister:
     """The register at a place; connects when it is first asked. Raises Unfit without asyncpg."""
-    return PostgresRegister(Links(Connector(location, password), clock, location.timeout_ms))
+    connector = Connector(location, password, connect=connect)
+    return PostgresRegister(Links(connector, clock, location.timeout_ms))
 
 
 class Connector:
@@ -44,7 +51,14 @@ class Connector:
     `warns`: it says once in the log that a lone server is believed.
     """
 
-    def __init__(self, location: Location, password: str | None, *, warns: bool = True) -> None:
+    def __init__(
+        self,
+        location: Location,
+        password: str | None,
+        *,
+        connect: Dial | None = None,
+        warns: bool = True,
+    ) -> None:
         try:
             import asyncpg
         except ImportError:
@@ -52,7 +66,7 @@ class Connector:
                 "the metadata URI names PostgreSQL, and asyncpg is not installed; install "
                 "'automq[postgres]'"
             ) from None
-        self._asyncpg = asyncpg
+        self._connect: Dial = asyncpg.connect if connect is None else connect
         self._location = location
         self._password = password
         self._statements = Statements(
@@ -66,7 +80,10 @@ class Connector:
         return await self.open()
 
     async def open(self) -> "AsyncpgSession":
-        """Raises Unsettled; Unfit if no host can be used, Unsafe if one answers."""
+        """Raises Unsettled; Unfit if no host can be used, Unsafe if one answers.
+
+        That all of several are standbys is settled by the takeover that is under way.
+        """
         refused: list[str] = []
         is_for_good, is_unsafe = True, False
         for host, port in self._location.hosts:
@@ -74,19 +91,22 @@ class Connector:
                 return await self._open(host, port)
             except Unsettled as why:
                 refused.append(f"{host_text(host, port)}: {why}")
-                is_for_good &= isinstance(why, Unfit)
+                is_for_good &= isinstance(why, Unfit) and not self._may_take_over(why)
                 is_unsafe |= isinstance(why, Unsafe)
         text = f"PostgreSQL at {'; '.join(refused)}"
         if not is_for_good:
             raise Unsettled(text)
         raise Unsafe(text) if is_unsafe else Unfit(text)
 
+    def _may_take_over(self, why: Unsettled) -> bool:
+        return isinstance(why, StandsBy) and len(self._location.hosts) > 1
+
     async def _open(self, host: str, port: int) -> "AsyncpgSession":
         where = self._location
         dsn = f"postgresql://{quote(where.user, safe='')}@{host_text(host, port)}/"
         with our_words():
             # Not by `answered`: whoever stops waiting here leaves no connection behind.
-            connection = await self._asyncpg.connect(
+            connection = await self._connect(
                 f"{dsn}{quote(where.database, safe='')}?{urlencode(where.tls)}".rstrip("?"),
                 password=self._password,
                 passfile=where.passfile,
@@ -241,6 +261,10 @@ class AsyncpgSession:
             self._warning = message.message
 
 
+class StandsBy(Unsafe):
+    """Another server takes the writes, or none yet."""
+
+
 class NoTable(Unsettled):
     """The table was not made yet: nobody ever created a key."""
 
@@ -297,6 +321,8 @@ def told(why: Exception) -> Unsettled:
     """An error of asyncpg as what it means to who asked."""
     code: str = getattr(why, "sqlstate", None) or ""
     text = str(why) or type(why).__name__
+    if code == STANDBY:
+        return StandsBy(text)
     if code == UNFIT:
         return Unsafe(text)
     if code == _UNDEFINED_TABLE:

@@ -10,21 +10,34 @@ from dataclasses import dataclass
 UNFIT = "AQ001"
 """The SQLSTATE with which a server says that its commits are not what the register needs."""
 
+STANDBY = "AQ002"
+"""The SQLSTATE with which a server says that another one takes the writes."""
+
 _KEY = re.compile(r"[A-Za-z0-9._/-]*")
 
 _FAULTS = (
-    ("pg_is_in_recovery()", "it is a standby; name the server that takes writes"),
-    ("current_setting('fsync') <> 'on'", "fsync is off: a power cut would lose commits"),
+    ("pg_is_in_recovery()", "it is a standby; name the server that takes writes", STANDBY),
+    (
+        "current_setting('fsync') <> 'on'",
+        "fsync is off: a power cut would lose commits",
+        UNFIT,
+    ),
     (
         "current_setting('full_page_writes') <> 'on'",
         "full_page_writes is off: a power cut would tear pages",
+        UNFIT,
     ),
-    ("current_setting('synchronous_commit') <> 'on'", "synchronous_commit cannot be turned on"),
+    (
+        "current_setting('synchronous_commit') <> 'on'",
+        "synchronous_commit cannot be turned on",
+        UNFIT,
+    ),
 )
 _NO_STANDBY = (
     "current_setting('synchronous_standby_names') = ''",
     "synchronous_standby_names is empty: a standby that takes over may lack commits; set it, or "
     "say standby=none in the URI if no other server ever takes over",
+    UNFIT,
 )
 
 
@@ -37,14 +50,15 @@ class Statements:
     lock_timeout_ms: int
 
     def guard(self) -> str:
-        """Raises UNFIT, with the reason, unless a commit of this transaction is synchronous.
+        """Raises UNFIT or STANDBY, with the reason, unless commits of this transaction are
+        synchronous.
 
         Invariant: it stands in the transaction of every create, whose commit it speaks of.
         """
         faults = (*_FAULTS, _NO_STANDBY) if self.with_standby else _FAULTS
         cases = " ELSIF ".join(
-            f"{condition} THEN RAISE EXCEPTION USING ERRCODE = '{UNFIT}', MESSAGE = '{why}';"
-            for condition, why in faults
+            f"{condition} THEN RAISE EXCEPTION USING ERRCODE = '{code}', MESSAGE = '{why}';"
+            for condition, why, code in faults
         )
         return f"{self._synchronous()} DO $$ BEGIN IF {cases} END IF; END $$"
 
