@@ -245,7 +245,8 @@ def count_lines(first: int, count: int) -> int:
         print(f"{folder.name}: {executed} of {total} lines, {executed * 100 // total} %")
         for name, found in lines.items():
             share = len(found & seen.get(name, set())) * 100 // max(len(found), 1)
-            print(f"  {share:3} % {Path(name).relative_to(folder)}")
+            missed = " ".join(map(str, sorted(found - seen.get(name, set()))))
+            print(f"  {share:3} % {Path(name).relative_to(folder)}{': ' if missed else ''}{missed}")
         all_seen += executed
         all_lines += total
         replaced += sum(len(found) for name, found in lines.items() if name.endswith(REPLACED))

@@ -8,15 +8,8 @@ from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
 
-REPLACED = (
-    "metadata/postgres/sessions.py",
-    "metadata/postgres/statements.py",
-    "metadata/postgres/copying.py",
-    "metadata/postgres/location.py",
-    "metadata/postgres/checking.py",
-    "stream/wal/file.py",
-)
-"""What has a twin in the simulation: the way to a real PostgreSQL, the log with a thread."""
+REPLACED = ("stream/wal/file.py",)
+"""What has a twin in the simulation: the log with a thread."""
 
 
 def lines_of(path: Path) -> set[int]:

@@ -108,13 +108,15 @@ class Transaction:
 
 def refusal(code: str, message: str) -> Exception:
     """What asyncpg raises for an error of the server."""
-    error = asyncpg.PostgresError.new({"C": code, "M": message})
-    assert isinstance(error, Exception)
-    return error
+    why: Exception = asyncpg.PostgresError.new({"C": code, "M": message})
+    return why
 
 
 def gone() -> Exception:
-    return asyncpg.ConnectionDoesNotExistError("connection was closed in the middle of operation")
+    why: Exception = asyncpg.ConnectionDoesNotExistError(
+        "connection was closed in the middle of operation"
+    )
+    return why
 
 
 class Backend:
