@@ -14,7 +14,7 @@ from automq.objectstore import Denied, ObjectStore
 from automq.objectstore.simulated import Effect, Fault
 from automq.stream.keys import data_key
 from automq.stream.wal.object_keys import mark_key, wal_key
-from support.audited import AuditedMachine
+from support.audited import AuditedMachine, hide
 from support.storage import CLUSTER, Sizes, running
 from support.virtual_time import virtual
 
@@ -71,6 +71,34 @@ async def test_a_gap_among_closed_chunks_is_damage() -> None:
     machine = await AuditedMachine().used()
     await machine.store.put(closed_key(1), [b"x"])
     assert (Is.MISSING, closed_key(0)) in await machine.findings()
+
+
+@virtual
+async def test_what_a_store_hides_for_a_moment_is_not_missing() -> None:
+    """A finding is what stays away as long as a start would wait for it."""
+    machine = await AuditedMachine().used()
+    for key in machine.object_keys():
+        await hide(machine.store, key, 5)
+    assert await machine.findings() == []
+    job = machine.audit()
+    await job.run()
+    machine.store.inject(Fault(Effect.HIDE, frozenset({"get"}), "data/", times=7))
+    report = await verify(job, machine.store)
+    assert report.is_clean, report.findings
+    assert report.verified_objects == 2
+
+
+@virtual
+async def test_an_audit_waits_once_for_all_that_is_missing() -> None:
+    machine = await AuditedMachine().used()
+    lost = machine.object_keys()
+    for key in lost:
+        await machine.store.delete(key)
+    started_s = asyncio.get_running_loop().time()
+    assert await machine.findings() == [
+        (Is.MISSING, key) for key in sorted(lost, key=lambda it: it[-16:])
+    ]
+    assert asyncio.get_running_loop().time() - started_s < 13
 
 
 @virtual

@@ -1,5 +1,7 @@
 """A machine whose metadata log lies in its store, as a node's does: what an audit looks at."""
 
+import asyncio
+
 from automq.controller.audit import Audit
 from automq.controller.judging import Is
 from automq.metadata.housekeeping import Housekeeper
@@ -7,6 +9,7 @@ from automq.metadata.reader import MetadataReader
 from automq.metadata.register import ObjectStoreRegister, Patience, SteadyRegister
 from automq.node.storage import PATIENCE_MS
 from automq.objectstore import Retrying
+from automq.objectstore.simulated import SimulatedStore
 from support.storage import Machine, Sizes, running
 
 MANUAL = Sizes(interval_ms=10**9)
@@ -49,3 +52,10 @@ class AuditedMachine(Machine):
     async def entries(self) -> list[str]:
         """The keys of the log's entries, in order."""
         return [it.key async for it in self.store.list("meta/0")]
+
+
+async def hide(store: SimulatedStore, key: str, for_s: float) -> None:
+    """An object that is there, and that nobody finds for a while."""
+    data = await store.get(key)
+    await store.delete(key)
+    asyncio.get_running_loop().call_later(for_s, store.memory.objects.put, key, [data])

@@ -6,16 +6,18 @@ holds by both readings is said:
 * **Leaked**: what nobody can come to need, whatever any clock says; see `judging`. It may be
   deleted at any time.
 * Write-ahead logs in an object store: see `wal_audit`.
-* **Missing**: an object from which both readings read, and that is not there when asked for again
-  after both; an entry or a snapshot of the log itself (`log_audit`). That is damage.
+* **Missing**: an object from which both readings read, and that stays away when asked for again
+  after both (`looking`); an entry or a snapshot of the log itself (`log_audit`). That is damage.
 
 `verifying` reads the objects as well.
 """
 
 from collections.abc import AsyncIterator, Iterator
+from functools import partial
 
 from automq.controller.judging import DATA, WAL, Is, LogKeys, judge_object, object_of
 from automq.controller.log_audit import ends_early, log_findings
+from automq.controller.looking import SecondLook
 from automq.controller.report import Finding, Report
 from automq.controller.wal_audit import WalAudit, held_logs
 from automq.metadata.image import Image
@@ -95,6 +97,8 @@ class Audit:
         self._wal_store = wal_store
         self._before, self._after = before, after
         self._clock = clock
+        self.look = SecondLook()
+        """For what seems to be missing."""
         self._leaked_wal_keys: list[tuple[ObjectStore, list[str]]] = []
         self.report = Report()
         self.is_empty = False
@@ -122,7 +126,7 @@ class Audit:
         wal_place = [info async for info in self._wal_listing()]
         await self._after.load()
         log = {info.key: info for info in listed if info.key.startswith("meta/")}
-        for finding in await log_findings(self._before, self._after, log):
+        for finding in await log_findings(self._before, self._after, log, self.look):
             self.report.find(finding)
         if ends_early(self._after, log):
             # What else is there cannot be judged by what is known.
@@ -167,7 +171,9 @@ class Audit:
         for info in others:
             self.report.count(Is.WAL, info.size_bytes)
         before, now_ms = self._before.image, self._clock.now_ms()
-        job = WalAudit(store, before, self.image, self._newest, self.report, now_ms=now_ms)
+        job = WalAudit(
+            store, before, self.image, self._newest, self.report, self.look, now_ms=now_ms
+        )
         for held in logs:
             await job.judge(held)
         self._leaked_wal_keys.append((store, job.leaked))
@@ -218,16 +224,22 @@ class Audit:
             return
         key = data_key(self.cluster_id, object_id)
         if info is None:
-            try:
-                info = await self._store.head(key)
-            except NotFound:
-                if await self.is_still_read(object_id):
+            is_needed = partial(self.is_still_read, object_id)
+            info = await self.look.find(partial(self._head, key), is_needed)
+            if info is None:
+                if await is_needed():
                     why = f"{known.live} streams have data in it"
                     self.report.find(Finding(Is.MISSING, key, known.bytes, why))
                 return
             self.report.count(Is.READ, info.size_bytes)
         if info.size_bytes != known.bytes:
             self._find(Is.DAMAGED, info, f"{info.size_bytes} bytes instead of {known.bytes}")
+
+    async def _head(self, key: str) -> ObjectInfo | None:
+        try:
+            return await self._store.head(key)
+        except NotFound:
+            return None
 
     async def is_still_read(self, object_id: int) -> bool:
         """Whether it is named now: what has gone meanwhile is not missing."""

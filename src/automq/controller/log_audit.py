@@ -2,12 +2,14 @@
 snapshots that it would be read from, a pointer for every closed chunk.
 
 The listing lies between two readings of the log. Only what it must have had by the second reading
-is missed, and only if it is absent when asked for again.
+is missed, and only if it stays away when asked for again (`looking`).
 """
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from functools import partial
 
 from automq.controller.judging import CLOSED, ENTRY, Is
+from automq.controller.looking import SecondLook
 from automq.controller.report import Finding
 from automq.metadata.log import closed_key, entry_key
 from automq.metadata.reader import MetadataReader
@@ -19,15 +21,18 @@ SHOWN = 10
 
 
 async def log_findings(
-    before: MetadataReader, after: MetadataReader, listed: Mapping[str, ObjectInfo]
+    before: MetadataReader,
+    after: MetadataReader,
+    listed: Mapping[str, ObjectInfo],
+    look: SecondLook,
 ) -> list[Finding]:
     """What is missing or damaged in the log. `after` is read on if entries lie beyond it."""
     numbers = [int(it[2]) for it in map(ENTRY.fullmatch, listed) if it is not None]
     found = [it async for it in _beyond(after, listed, numbers)]
-    found += [it async for it in _missing_entries(after, set(numbers))]
-    found += [it async for it in _missing_pointers(after, listed)]
+    found += [it async for it in _missing_entries(after, set(numbers), look)]
+    found += [it async for it in _missing_pointers(after, listed, look)]
     for snapshot in _kept(before, after):
-        found += [it async for it in _missing_parts(after, snapshot, listed)]
+        found += [it async for it in _missing_parts(after, snapshot, listed, look)]
     return found
 
 
@@ -65,14 +70,16 @@ async def _beyond(
     yield Finding(Is.MISSING, entry_key(hole, after.chunk_entries), 0, why)
 
 
-async def _missing_entries(after: MetadataReader, there: set[int]) -> AsyncIterator[Finding]:
+async def _missing_entries(
+    after: MetadataReader, there: set[int], look: SecondLook
+) -> AsyncIterator[Finding]:
     """Those of chunks that are not closed; a snapshot covers them, or they could not be read."""
     first = (_closed_chunk(after) + 1) * after.chunk_entries
     gone = [number for number in range(first, after.position + 1) if number not in there]
     told = 0
     for number in gone:
         key = entry_key(number, after.chunk_entries)
-        if await after.register.read(key) is None:
+        if await look.find(partial(after.register.read, key)) is None:
             told += 1
             yield Finding(Is.MISSING, key, 0, "an entry of a chunk that is not closed")
             if told == SHOWN:
@@ -80,15 +87,16 @@ async def _missing_entries(after: MetadataReader, there: set[int]) -> AsyncItera
 
 
 async def _missing_pointers(
-    after: MetadataReader, listed: Mapping[str, ObjectInfo]
+    after: MetadataReader, listed: Mapping[str, ObjectInfo], look: SecondLook
 ) -> AsyncIterator[Finding]:
     """Closed chunks are found by bisection: each must have its pointer, for ever."""
     chunks = {int(it[1]) for it in map(CLOSED.fullmatch, listed) if it is not None}
     newest = max(chunks, default=-1)
     for chunk in range(newest + 1):
-        if chunk not in chunks and await after.register.read(closed_key(chunk)) is None:
+        key = closed_key(chunk)
+        if chunk not in chunks and await look.find(partial(after.register.read, key)) is None:
             why = f"chunk {newest} is closed, and so this one was"
-            yield Finding(Is.MISSING, closed_key(chunk), 0, why)
+            yield Finding(Is.MISSING, key, 0, why)
 
 
 def _kept(before: MetadataReader, after: MetadataReader) -> list[SnapshotTaken]:
@@ -101,13 +109,16 @@ def _kept(before: MetadataReader, after: MetadataReader) -> list[SnapshotTaken]:
 
 
 async def _missing_parts(
-    after: MetadataReader, snapshot: SnapshotTaken, listed: Mapping[str, ObjectInfo]
+    after: MetadataReader,
+    snapshot: SnapshotTaken,
+    listed: Mapping[str, ObjectInfo],
+    look: SecondLook,
 ) -> AsyncIterator[Finding]:
     what = f"a part of the snapshot after entry {snapshot.position}"
     for part in snapshot.parts:
         info = listed.get(part.key)
         if info is None:
-            if await after.register.read(part.key) is None:
+            if await look.find(partial(after.register.read, part.key)) is None:
                 yield Finding(Is.MISSING, part.key, part.size_bytes, what)
         elif info.size_bytes != part.size_bytes:
             why = f"{what}, with {info.size_bytes} bytes instead of {part.size_bytes}"

@@ -5,6 +5,7 @@ the metadata say that it does.
 import asyncio
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple, TypeAlias
 
 from automq._native import BlockRef, DamagedObject, ObjectIndex, open_block, open_digest
@@ -89,19 +90,34 @@ class _Verifier:
 
     async def check(self, object_id: int, known: Object, ranges: Sequence[HeldRange]) -> None:
         report, key = self._audit.report, data_key(self._audit.cluster_id, object_id)
+
+        async def ask() -> bool | None:
+            try:
+                await self._read(key, object_id, known, ranges)
+            except NotFound:
+                return None
+            return True
+
+        is_needed = partial(self._audit.is_still_read, object_id)
         try:
-            index = await self._index(key, object_id, known)
-            compare(index, ranges)
-            await self._blocks(key, index)
-            await self._digests(key, index)
+            found = await self._audit.look.find(ask, is_needed)
         except (DamagedObject, Corrupt, WrongIndex) as error:
             report.find(Finding(Is.DAMAGED, key, known.bytes, str(error)))
-        except NotFound:
-            if await self._audit.is_still_read(object_id):
-                report.find(Finding(Is.MISSING, key, known.bytes, "gone while it was read"))
-        else:
+            return
+        if found:
             report.verified_objects += 1
             report.verified_bytes += known.bytes
+        elif await is_needed():
+            report.find(Finding(Is.MISSING, key, known.bytes, "gone while it was read"))
+
+    async def _read(
+        self, key: str, object_id: int, known: Object, ranges: Sequence[HeldRange]
+    ) -> None:
+        """All of an object. Raises DamagedObject, Corrupt, WrongIndex, NotFound."""
+        index = await self._index(key, object_id, known)
+        compare(index, ranges)
+        await self._blocks(key, index)
+        await self._digests(key, index)
 
     async def _index(self, key: str, object_id: int, known: Object) -> ObjectIndex:
         start = known.index_position

@@ -14,10 +14,12 @@ before its fence.
 import re
 from collections.abc import Awaitable, Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 
 from automq._native import WAL_OBJECT_HEADER_BYTES, WalDamaged, WalObject, WalUnsupported
 from automq._native import wal_object_header as header_of
 from automq.controller.judging import Is
+from automq.controller.looking import SecondLook
 from automq.controller.report import Finding, Report
 from automq.metadata.image import Image
 from automq.metadata.storage import Wal
@@ -79,7 +81,8 @@ def held_logs(
 class WalAudit:
     """Judges the logs in one store, which were listed between two readings of the metadata.
 
-    `newest` reads on, and answers with what the metadata say now.
+    `newest` reads on, and answers with what the metadata say now. What seems to be missing is
+    looked for again by `look`.
     """
 
     def __init__(
@@ -89,10 +92,12 @@ class WalAudit:
         after: Image,
         newest: Callable[[], Awaitable[Image]],
         report: Report,
+        look: SecondLook,
         *,
         now_ms: float,
     ) -> None:
         self._store = store
+        self._look = look
         self._before, self._after, self._newest = before.storage, after.storage, newest
         self._cluster_id = after.cluster.cluster_id
         self._report = report
@@ -185,7 +190,9 @@ class WalAudit:
             await self._must_be_there(key, wal, why)
 
     async def _must_be_there(self, key: str, wal: Wal, why: str) -> None:
-        if await self._header(key) is None and await self._is_open(wal):
+        is_needed = partial(self._is_open, wal)
+        found = await self._look.find(partial(self._header, key), is_needed)
+        if found is None and await is_needed():
             self._report.find(Finding(Is.MISSING, key, 0, why))
 
     async def _is_open(self, wal: Wal) -> bool:
