@@ -25,7 +25,7 @@ from automq.metadata.records import UnknownRecord
 from automq.metadata.records.cluster import ClusterCreated, FeatureSet
 from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState, Policy, Stopped, StoredEntry
-from automq.metadata.writer import Deposed
+from automq.metadata.writer import Deposed, MetadataWriter
 from automq.world import World
 
 CHUNK = 8
@@ -308,6 +308,48 @@ async def test_after_a_deposition_everything_waiting_fails(
         assert isinstance(await served, Deposed)
     with pytest.raises(Deposed):
         await set_level(state, "b", 1)
+
+
+async def test_who_asks_whether_it_was_replaced_is_told_without_an_entry(
+    register: SteadyRegister, world: World, store: MemoryRegister
+) -> None:
+    async with serving(register, world) as state:
+        before = dict(store.data)
+        await asyncio.gather(state.confirm(), state.confirm())
+        assert store.data == before
+        await asyncio.gather(set_level(state, "a", 1), state.confirm())
+
+    state = MetadataState(await win(register, world, 1), register, world, QUICK)
+    await win(register, world, 2)
+    async with asyncio.TaskGroup() as group:
+        served = group.create_task(_outcome(state))
+        with pytest.raises(Deposed, match="node 2 was elected"):
+            await state.confirm()
+        assert isinstance(await served, Deposed)
+    with pytest.raises(Deposed):
+        await state.confirm()
+
+
+async def test_what_is_under_way_already_does_not_say_that_nobody_came_since(
+    register: SteadyRegister, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answers: list[asyncio.Event] = []
+
+    async def probe(_: MetadataWriter) -> None:
+        answers.append(asyncio.Event())
+        await answers[-1].wait()
+
+    monkeypatch.setattr(MetadataWriter, "probe", probe)
+    async with serving(register, world) as state, asyncio.TaskGroup() as group:
+        first = group.create_task(state.confirm())
+        await until(lambda: len(answers) == 1)
+        second = group.create_task(state.confirm())
+        await asyncio.sleep(0)
+        answers[0].set()
+        await first
+        await until(lambda: len(answers) == 2)
+        assert not second.done()
+        answers[1].set()
 
 
 async def _outcome(state: MetadataState) -> BaseException | None:

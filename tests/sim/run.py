@@ -12,14 +12,13 @@ from unittest.mock import patch
 
 from automq._native import DamagedObject
 from automq.config import keys
-from automq.objectstore import NotFound
 from automq.stream.engine import MissingData
 from automq.world.probe import probed
 from sim.admin import Committer
 from sim.audit import audit
 from sim.client import Client, Lost
 from sim.crowd import Crowd
-from sim.loop import Deadlock, SimLoop, current_process
+from sim.loop import Deadlock, SimLoop
 from sim.nemesis import Nemesis
 from sim.net import Net
 from sim.node import Node, config_of, describe, is_forgetful
@@ -286,17 +285,7 @@ class _Watch(logging.Handler):
             is_missing = isinstance(error, (DamagedObject, MissingData))
             if is_missing and self._run.shop.storage_errors_allowed:
                 return
-            if isinstance(error, MissingData) and self._is_too_late(error):
-                return
             self._run.complain(f"{record.getMessage()}: {error!r}{_where(error)}")
-
-    def _is_too_late(self, error: MissingData) -> bool:
-        """Whether one that was superseded looks for what its successor has deleted since."""
-        node = self._run.node
-        process = current_process()
-        is_old = any(it.process is process and it.was_superseded for it in node.incarnations)
-        cause = error.__context__
-        return is_old and isinstance(cause, NotFound) and cause.key in node.objects.deleted
 
 
 def _where(error: BaseException) -> str:

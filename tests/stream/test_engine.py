@@ -6,7 +6,9 @@ from functools import partial
 import pytest
 
 from automq._native import DamagedObject
+from automq.metadata.writer import Deposed
 from automq.objectstore.simulated import Effect, Fault
+from automq.protocol import errors
 from automq.stream.engine import MissingData
 from automq.stream.wal import WalBusy, WalOptions
 from support.storage import KIB, Machine, Sizes, StorageNode, batch, running
@@ -310,6 +312,27 @@ async def test_a_missing_object_is_damage_after_asking_again() -> None:
             await node.read_values(stream)
         with pytest.raises(DamagedObject, match="is named, and missing"):
             await node.engine.reader.find_timestamp(stream.stream_id, 5, 0)
+
+
+@virtual
+async def test_what_a_successor_has_deleted_is_no_damage_for_who_was_replaced() -> None:
+    """It stood still meanwhile, and has not asked the log yet: seeds 30043, 410210."""
+    with pytest.raises(ExceptionGroup) as ended:
+        await read_what_a_successor_has_deleted(Machine())
+    assert ended.group_contains(Deposed)
+
+
+async def read_what_a_successor_has_deleted(machine: Machine) -> None:
+    async with running(machine) as node:
+        stream = await node.new_stream()
+        await node.append(stream, b"a")
+        await node.upload()
+        node.evict()
+        [key] = machine.object_keys()
+        await machine.metadata()
+        await machine.store.delete(key)
+        with pytest.raises(errors.NotLeaderOrFollower, match="was elected"):
+            await node.read_values(stream)
 
 
 @virtual

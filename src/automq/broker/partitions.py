@@ -204,9 +204,14 @@ class Partitions:
             self.opening += 1
 
     async def _load_once(self, partition: Partition) -> bool:
+        """False if it has to be tried again."""
         try:
             async with self._loads:
                 await load(partition)
+        except errors.NotLeaderOrFollower as error:
+            # What is missing was deleted by who has taken this process's place.
+            log.info("%s is not led here any more: %s", partition, error)
+            self.close(partition)
         except Exception as error:
             if partition.damage is None:
                 log.exception("cannot open %s; trying again until it is repaired", partition)

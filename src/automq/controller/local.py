@@ -251,6 +251,12 @@ class LocalController:
     async def locate(self, stream_id: int, offset: int, limit: int) -> Sequence[FoundRange]:
         return [found(row) for row in self._image.storage.locate(stream_id, offset, limit)]
 
+    async def confirm(self) -> None:
+        try:
+            await self._metadata.confirm()
+        except GONE as error:
+            raise errors.NotLeaderOrFollower(str(error)) from error
+
     async def locate_timestamp(
         self, stream_id: int, timestamp: int, offset: int
     ) -> FoundRange | None:

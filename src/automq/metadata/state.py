@@ -94,6 +94,7 @@ class MetadataState:
         self._batches: deque[_Batch] = deque()
         self._in_flight: _Batch | None = None
         self._pending_bytes = 0
+        self._unsure: list[asyncio.Future[None]] = []
         self._failed: BaseException | None = None
         self._wake = asyncio.Event()
         self._gate = asyncio.Event()
@@ -141,6 +142,18 @@ class MetadataState:
     async def drained(self) -> None:
         """Returns when nothing waits to be stored. Raises like `run`."""
         await self.run(lambda image: Decision((), None))
+
+    async def confirm(self) -> None:
+        """Returns once the log has said, asked from now on, that nobody has replaced us.
+
+        So what `image` was found to say before this, was true then: for who found it at odds with
+        the store, and may have stood still for an hour. Raises like `run`.
+        """
+        self._check()
+        unsure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._unsure.append(unsure)
+        self._wake.set()
+        await unsure
 
     async def serve(self) -> None:
         """Stores what is decided until cancelled. Raises Deposed, DamagedLog.
@@ -249,7 +262,8 @@ class MetadataState:
         known = isinstance(why, (Deposed, DamagedLog, Stopped))
         self._failed = why if known else Stopped(f"the controller failed: {why!r}")
         batches = [*([self._in_flight] if self._in_flight else []), *self._batches]
-        for waiter in [waiter for batch in batches for waiter in batch.waiters]:
+        waiters = [waiter for batch in batches for waiter in batch.waiters]
+        for waiter in [*waiters, *self._unsure]:
             if not waiter.done():
                 waiter.set_exception(type(self._failed)(*self._failed.args))
                 # A waiter that was left behind is no error of its own.
@@ -262,22 +276,32 @@ class MetadataState:
     async def _store_for_ever(self) -> None:
         while True:
             batch = await self._next_batch()
+            # Only what begins after they asked answers them.
+            unsure = len(self._unsure)
             if batch is None:
                 await self._writer.probe()
-                continue
-            self._in_flight = batch
-            number = await self._writer.append(batch.body)
-            self._in_flight = None
-            self._release(number, batch)
+            else:
+                self._in_flight = batch
+                number = await self._writer.append(batch.body)
+                self._in_flight = None
+                self._release(number, batch)
+            sure, self._unsure = self._unsure[:unsure], self._unsure[unsure:]
+            for waiter in sure:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def _next_batch(self) -> _Batch | None:
-        """The next to be stored; None when it is time to ask whether we were deposed."""
+        """The next to be stored; None when it is time to ask whether we were deposed, or when
+        somebody wants to know.
+        """
         while True:
             self._wake.clear()
             self._check()
             wait_ms = self._wait_ms()
             if wait_ms is not None and wait_ms <= 0:
                 return self._batches.popleft()
+            if self._unsure:
+                return None
             if wait_ms is None and self._policy.probe_ms > 0:
                 wait_ms = self._policy.probe_ms
             try:

@@ -113,12 +113,14 @@ class MetadataWriter:
 
     async def probe(self) -> None:
         """Asks for the next number, to learn without writing of a newer leader. Raises Deposed."""
-        number = self.position + 1
-        stored = await self.register.read(entry_key(number, self.chunk_entries))
-        if stored is not None:
+        while True:
+            number = self.position + 1
+            stored = await self.register.read(entry_key(number, self.chunk_entries))
+            if stored is None:
+                break
             probe("metadata: an idle controller finds another's entry")
             await self._pass(decode_entry(stored, number))
-        elif await is_closed(self.register, chunk_of(number, self.chunk_entries)):
+        if await is_closed(self.register, chunk_of(number, self.chunk_entries)):
             raise Deposed(f"chunk of entry {number} was closed by another controller")
 
     async def _pass(self, entry: Entry) -> None:

@@ -23,7 +23,8 @@ ATTEMPTS = 3
 async def load(partition: Partition) -> None:
     """Make `partition` ready: the newest snapshot, then the digests of what came after it.
 
-    Raises MissingData, DamagedObject, UnknownSnapshot.
+    Raises MissingData, DamagedObject, UnknownSnapshot; NotLeaderOrFollower if it was the successor
+    of this process that has deleted what is missing.
     """
     for _ in range(ATTEMPTS - 1):
         try:
@@ -37,6 +38,7 @@ async def load(partition: Partition) -> None:
         try:
             await load_once(partition)
         except NotFound as missing:
+            await partition.engine.reader.confirm()
             raise MissingData(f"{partition}: {missing}") from None
     partition.become_ready()
 

@@ -152,6 +152,14 @@ class StorageClient(Protocol):
         """Where the offsets from `offset` on lie, at most `limit` ranges in order."""
         ...
 
+    async def confirm(self) -> None:
+        """Returns once it is certain that the answers given before this were the cluster's.
+
+        A controller that stood still while another one took its place goes on with what it knows
+        until it asks. Raises NotLeaderOrFollower.
+        """
+        ...
+
     async def locate_timestamp(
         self, stream_id: int, timestamp: int, offset: int
     ) -> FoundRange | None:

@@ -63,7 +63,7 @@ class ObjectReader:
 
     Invariant: what is returned passed its checksum, and came from the object that the extents name.
     A missing object is never an answer: the extents are asked for again, and if they still name it,
-    it is damage (HAZARDS 9).
+    and are still the cluster's, it is damage (HAZARDS 9).
 
     A reader that goes on where it ended is read ahead for, across objects. Reads ahead take at most
     half of the requests, and only memory that nobody waits for.
@@ -114,7 +114,7 @@ class ObjectReader:
                 read = await self._read_range(found, wish, taker or ("stream", wish.stream_id))
             except NotFound:
                 missing += 1
-                self._must_look_again(found, missing)
+                await self._must_look_again(found, missing)
                 continue
             if taker is None:
                 read.release()
@@ -169,14 +169,17 @@ class ObjectReader:
             self.blocks.start(name, self._run_ahead(wish.stream_id, cursor))
         return read
 
-    def _must_look_again(self, found: FoundRange, missing: int) -> None:
+    async def _must_look_again(self, found: FoundRange, missing: int) -> None:
         """An object is missing: compaction may have replaced it, and only the extents can tell.
 
-        Raises DamagedObject when they have named a missing one `LOCATE_ATTEMPTS` times.
+        Raises DamagedObject when they have named a missing one `LOCATE_ATTEMPTS` times and are
+        still the cluster's: who was replaced may read what its successor has deleted, and raises
+        NotLeaderOrFollower. Nothing is deleted by a successor before it is in the log as one.
         """
         probe("storage: an object is missing")
         self.blocks.forget(found.object_id)
         if missing >= LOCATE_ATTEMPTS:
+            await self.confirm()
             raise DamagedObject(
                 f"object {found.object_id} is named, and missing in {self.blocks.store_name}", 0
             )
@@ -237,7 +240,7 @@ class ObjectReader:
                 record = await self._find_in(found, stream_id, timestamp, start_offset)
             except NotFound:
                 missing += 1
-                self._must_look_again(found, missing)
+                await self._must_look_again(found, missing)
                 continue
             if record is not None:
                 return record
@@ -275,6 +278,10 @@ class ObjectReader:
 
     async def locate(self, stream_id: int, offset: int, limit: int) -> Sequence[FoundRange]:
         return await self._client.locate(stream_id, offset, limit)
+
+    async def confirm(self) -> None:
+        """Before anybody hears of damage. Raises NotLeaderOrFollower."""
+        await self._client.confirm()
 
     async def digest(self, found: FoundRange, stream_id: int) -> Buf | None:
         """What a range does to the producer state of its stream (HAZARDS 13); None for nothing."""
