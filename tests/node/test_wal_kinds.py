@@ -1,5 +1,7 @@
 """A node whose write-ahead log is in an object store, and one that changes the kind of its log."""
 
+import asyncio
+
 import pytest
 
 from automq.metadata.records.wals import WalKind
@@ -119,6 +121,27 @@ async def test_a_lost_begin_mark_stops_the_start_when_data_was_only_there() -> N
         async with virtual_node(machine, STORE, wals=wals_of(machine)):
             raise AssertionError("it must not start")
     assert caught.group_contains(NodeFailure, match=f"log {wal_id} is not in object.file:///wal")
+
+
+@virtual
+async def test_a_log_that_begins_when_it_is_closed_is_removed_by_the_next_start() -> None:
+    """Its create was under way for as long as the store was away: seed 410145."""
+    machine = Machine()
+    machine.store.inject(Fault(Effect.FAIL, frozenset({"create"}), "wals/", times=None))
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(5), virtual_node(machine, STORE, wals=wals_of(machine)):
+            raise AssertionError("it serves without a log")
+    machine.store.heal()
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        await say(node, b"a")
+        cluster_id = node.parts.metadata.stored.cluster_id
+    late = WalObjects(Retrying(machine.store, machine.world), machine.world, cluster_id, 0)
+    assert await late.mark("begin", 0, 1, 0) is None
+    async with virtual_node(machine, STORE, wals=wals_of(machine)) as node:
+        assert await high_watermark(node) == 1
+        left = [key for key in wal_objects(machine) if key in {late.mark_key, late.key(0)}]
+        assert left == [late.key(0)]
 
 
 @virtual

@@ -10,6 +10,7 @@ from automq.metadata.reader import MetadataReader
 from automq.metadata.register import ListedRegister, SteadyRegister
 from automq.metadata.storage import COMMITTED, DOOMED, PREPARED
 from automq.stream.keys import data_key
+from automq.stream.wal.object_keys import number_of, wal_prefix
 from automq.world import World
 from sim.database import register_of
 from sim.node import Node
@@ -37,9 +38,9 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
     wire = StoreWire(node.store, node.loop, "audit", node.trace)
     register = register_of(wire, node.database, node.clock)
     steady = SteadyRegister(register, world)
-    await _check_logs(node, register, complain)
     reader = MetadataReader(steady)
     await reader.load()
+    await _check_logs(node, register, reader.image, complain)
     if is_wide(node.seed):
         await _check_dump(steady, reader.position, complain)
     await _check_objects(node, reader.image, complain)
@@ -49,19 +50,33 @@ async def audit(node: Node, complain: Callable[[str], None]) -> None:
 
 
 async def _check_logs(
-    node: Node, register: ListedRegister, complain: Callable[[str], None]
+    node: Node, register: ListedRegister, image: Image, complain: Callable[[str], None]
 ) -> None:
     """Nothing is left of any write-ahead log, but what keeps its owner from going on."""
     if node.disk.ids:
         complain(f"WALs {node.disk.ids} are left after a clean stop")
     if is_moving(node.seed):
         return  # what a dead taker left elsewhere is removed by the next life there
-    marks = [known.key async for known in node.store.list("wals/")]
+    stored = {known.key async for known in node.store.list("wal")}
     if is_wide(node.seed):
-        marks += [known.key async for known in register.list("wals/")]
-    for mark in marks:
-        if not node.objects.came_late(mark):
+        stored |= {known.key async for known in register.list("wal")}
+    for mark in sorted(key for key in stored if key.startswith("wals/")):
+        if not node.objects.came_late(mark) and not _began_late(mark, stored, image):
             complain(f"{mark}: a WAL in the store is left after a clean stop")
+
+
+def _began_late(mark: str, stored: set[str], image: Image) -> bool:
+    """Whether a log began when it had been closed as one that never did: the create was under way.
+
+    Its owner led nothing, or it would not have been closed unseen, and cannot any more. The next
+    start removes it, and leaves a fence: as every log that was taken over or closed has one.
+    """
+    wal_id = number_of(mark)
+    wal = None if wal_id is None else image.storage.wals.get(wal_id)
+    if wal is None or not wal.closed or (wal.start, wal.fence) != (0, 0):
+        return False
+    objects = wal_prefix(image.cluster.cluster_id, wal.wal)
+    return not any(key.startswith(objects) for key in stored)
 
 
 async def _check_objects(node: Node, image: Image, complain: Callable[[str], None]) -> None:
