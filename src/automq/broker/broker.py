@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from automq.broker.auto_topics import AutoTopics
+from automq.broker.cold_pace import ColdPacing
 from automq.broker.features import Features
 from automq.broker.fetch_sessions import FetchSessions
 from automq.broker.fetches import Fetches
@@ -63,12 +64,16 @@ class Broker:
     features: Features = field(default_factory=Features)
     fetches: Fetches = field(init=False)
     metrics: BrokerMetrics = field(default_factory=BrokerMetrics)
+    cold_pacing: ColdPacing = field(init=False)
     auto_topics: AutoTopics = field(init=False)
     _stops: bool = False
 
     def __post_init__(self) -> None:
         self.partitions.on_closed = self._resign
         self.fetches = Fetches(self.background)
+        self.cold_pacing = ColdPacing(
+            self.background, self.world.clock, lambda: self.engine.wal.end
+        )
         self.auto_topics = AutoTopics(
             controller=self.controller,
             config=self.config,

@@ -233,14 +233,26 @@ class Fetching:
         slot = self.call.slot
         if slot.answered or slot.connection.is_closed:
             return
+        wait_ms = 0.0
         if self.cold is not None:
+            # From here on the slot holds the memory, and lets go with its connection as well.
             slot.held = [
                 memory
                 for row in self.rows
                 if row.place is not None and (memory := self.cold.take(row.place)) is not None
             ]
             self.cold.until_next_fetch()
-        answer(self.call, respond(self.context, self.rows))
+            if slot.held:
+                wait_ms = self.call.broker.cold_pacing.wait_ms(self.size_bytes)
+        if wait_ms < CLOCK_S * 1000 or self.has_recent:
+            self._answer()
+        else:
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self._answer)
+
+    def _answer(self) -> None:
+        slot = self.call.slot
+        if not slot.connection.is_closed:
+            answer(self.call, respond(self.context, self.rows))
 
 
 def look(call: Call[FetchRequest], key: Key, asked: FetchedPartition) -> Row:
