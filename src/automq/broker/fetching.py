@@ -247,12 +247,21 @@ class Fetching:
         if wait_ms < CLOCK_S * 1000 or self.has_recent:
             self._answer()
         else:
-            asyncio.get_running_loop().call_later(wait_ms / 1000, self._answer)
+            asyncio.get_running_loop().call_later(wait_ms / 1000, self._answer_late)
+
+    def _answer_late(self) -> None:
+        connection = self.call.slot.connection
+        if connection.is_closed:
+            return
+        try:
+            self._answer()
+        except Exception:
+            # Its client would wait for ever.
+            log.exception("a fetch that waited for its turn failed; closing connection")
+            connection.close()
 
     def _answer(self) -> None:
-        slot = self.call.slot
-        if not slot.connection.is_closed:
-            answer(self.call, respond(self.context, self.rows))
+        answer(self.call, respond(self.context, self.rows))
 
 
 def look(call: Call[FetchRequest], key: Key, asked: FetchedPartition) -> Row:
