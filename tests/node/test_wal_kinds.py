@@ -15,11 +15,14 @@ from automq.stream.wal.object_marks import WalObjects
 from automq.world.background import Tasks
 from support.loose_tasks import LooseTasks
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, only, produce
-from support.storage import Machine
+from support.storage import KIB, Machine
 from support.virtual_node import VirtualNode, virtual_node
 from support.virtual_time import virtual
 
 DISK, STORE = "automq.wal.uri=file:///disk", "automq.wal.uri=object+file:///wal"
+NEVER, SMALL = "automq.upload.interval.ms=3600000", "automq.upload.bytes=65536"
+PIECES = 200
+ANSWER_MS = 50.0
 
 
 def wals_of(machine: Machine) -> WalPlaces:
@@ -121,6 +124,31 @@ async def test_a_lost_begin_mark_stops_the_start_when_data_was_only_there() -> N
         async with virtual_node(machine, STORE, wals=wals_of(machine)):
             raise AssertionError("it must not start")
     assert caught.group_contains(NodeFailure, match=f"log {wal_id} is not in object.file:///wal")
+
+
+@virtual
+async def test_a_start_puts_the_objects_of_a_log_side_by_side_and_commits_many_in_an_entry() -> (
+    None
+):
+    """A dead node's partitions wait for that: seed 400881. `pytest -s` shows how long."""
+    machine = Machine()
+    async with virtual_node(machine, STORE, NEVER, wals=wals_of(machine)) as node:
+        await node.create_topic("t")
+        for number in range(PIECES):
+            await say(node, b"%d" % number + bytes(64 * KIB))
+        position = node.parts.metadata.position
+    wait_ms = (ANSWER_MS, ANSWER_MS)
+    machine.store.inject(Fault(Effect.DELAY, times=None, wait_ms=wait_ms))
+    started_s = asyncio.get_running_loop().time()
+    async with virtual_node(machine, STORE, NEVER, SMALL, wals=wals_of(machine)) as node:
+        took_s = asyncio.get_running_loop().time() - started_s
+        entries = node.parts.metadata.position - position
+        print(f"{PIECES} objects, {ANSWER_MS} ms a request: {took_s:.1f} s, {entries} entries")
+        machine.store.heal()
+        assert await high_watermark(node) == PIECES
+    assert len(machine.object_keys()) == PIECES
+    assert took_s < 10
+    assert entries < PIECES / 2
 
 
 @virtual

@@ -7,6 +7,7 @@ import pytest
 from automq.controller.leaders import PartitionAt
 from automq.node.failure import NodeFailure
 from automq.objectstore.simulated import Effect, Fault
+from automq.stream.recovery import RecoveryLimits
 from automq.stream.wal import WalOwner
 from support.storage import KIB, NODE_ID, Died, Machine, Sizes, StorageNode, batch, running, start
 from support.virtual_time import virtual
@@ -101,6 +102,31 @@ async def test_a_recovery_that_dies_anywhere_is_done_again_without_loss_or_doubl
         async with running(machine, Sizes(upload_bytes=8 * KIB)) as node:
             values = await node.read_values(node.open(led(node)))
             assert [value.rstrip(b"\0") for value in values] == [b"%d" % n for n in range(40)]
+
+
+@virtual
+async def test_objects_of_a_recovery_are_committed_in_their_order_whatever_is_stored_first() -> (
+    None
+):
+    for seed in range(10):
+        machine = Machine(seed)
+        async with running(machine, FOREVER) as node:
+            stream = await node.new_stream()
+            for number in range(20):
+                await node.append(stream, b"%d" % number + bytes(8 * KIB))
+        slow = Fault(Effect.DELAY, frozenset({"put"}), "data/", times=None, wait_ms=(0, 1_000))
+        machine.store.inject(slow)
+        for _ in range(3):
+            await die_while_starting(machine, machine.world.chance.uniform(0, 3))
+        async with running(machine, Sizes(upload_bytes=8 * KIB)) as node:
+            values = await node.read_values(node.open(led(node)))
+            assert [value.rstrip(b"\0") for value in values] == [b"%d" % n for n in range(20)]
+
+
+def test_no_more_objects_are_on_their_way_than_there_is_memory_for() -> None:
+    assert RecoveryLimits(64, inflight_max=4, memory_bytes=256).puts_max == 3
+    assert RecoveryLimits(64, inflight_max=2, memory_bytes=256).puts_max == 2
+    assert RecoveryLimits(64, inflight_max=4, memory_bytes=64).puts_max == 1
 
 
 async def die_while_starting(machine: Machine, after_s: float) -> None:

@@ -33,6 +33,7 @@ from automq.stream.blocks import ReadLimits
 from automq.stream.client import Verdict
 from automq.stream.engine import Stream, StreamEngine
 from automq.stream.reader import ObjectReader
+from automq.stream.recovery import RecoveryLimits
 from automq.stream.uploader import Uploader, UploadLimits
 from automq.stream.wal import SimulatedDisk, Wal, WalOptions
 from automq.world import World
@@ -222,7 +223,9 @@ async def start(machine: Machine, sizes: Sizes, tasks: asyncio.TaskGroup) -> Sto
     tasks.create_task(metadata.serve())
     controller = LocalController(metadata, NODE_ID, machine.world.clock)
     await controller.register(CONFIG, machine.world.new_uuid())
-    taker = Taker(controller, store, CLUSTER, sizes.upload_bytes, lambda _: [machine.disk])
+    limits = RecoveryLimits(sizes.upload_bytes, sizes.inflight_max, sizes.cache_bytes)
+    clock = machine.world.clock
+    taker = Taker(controller, store, CLUSTER, limits, lambda _: [machine.disk], clock)
     await take_over_own(taker, NODE_ID, machine.disk)
     wal_id = await controller.register_wal("simulated:")
     wal = await machine.disk.open(

@@ -175,7 +175,7 @@ class LocalController:
         """
         commands: list[Command[Any]] = []
         if last is not None:
-            commands.append(lambda image: objects.commit_object(image, *self.me, last))
+            commands.append(self._commit(last))
         commands.append(lambda image: takeovers.finish_wal(image, wal_id, self.me, fence))
         closed: int = (await self._run_together(commands))[-1]
         return closed
@@ -242,11 +242,14 @@ class LocalController:
         )
 
     async def commit_object(self, commit: ObjectCommit, *, urgent: bool) -> Sequence[Verdict]:
-        def command(image: Image) -> Decision[list[Verdict]]:
-            return objects.commit_object(image, *self.me, commit)
-
         run = self._metadata.run if urgent else self._metadata.run_lazy
-        return await run(command)
+        return await run(self._commit(commit))
+
+    async def commit_objects(self, commits: Sequence[ObjectCommit]) -> None:
+        await self._run_together([self._commit(commit) for commit in commits])
+
+    def _commit(self, commit: ObjectCommit) -> Command[list[Verdict]]:
+        return lambda image: objects.commit_object(image, *self.me, commit)
 
     async def locate(self, stream_id: int, offset: int, limit: int) -> Sequence[FoundRange]:
         return [found(row) for row in self._image.storage.locate(stream_id, offset, limit)]

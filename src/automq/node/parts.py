@@ -29,7 +29,7 @@ from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState
 from automq.node.metadata import control_here
 from automq.node.places import Places
-from automq.node.takeover import Taker, take_over_own
+from automq.node.takeover import Taker, recovery_limits, take_over_own
 from automq.objectstore import Counted, ObjectStore, StoreMetrics, robust
 from automq.stream.blocks import ReadLimits
 from automq.stream.client import MergeLimits, Verdict
@@ -99,7 +99,8 @@ async def assemble(
     cluster_id = metadata.stored.cluster_id
     home = places.wals(config.wal_uri, cluster_id, tasks)
     homes_of = places.homes_of(config.wal_uri, cluster_id, tasks)
-    taker = Taker(controller, store, cluster_id, config.budgets.upload_bytes, homes_of)
+    limits = recovery_limits(config)
+    taker = Taker(controller, store, cluster_id, limits, homes_of, world.clock)
     await take_over_own(taker, config.node_id, home)
     wal, options = await open_wal(config, controller, home, cluster_id)
     reader = make_reader(config, store, controller, cluster_id, tasks)

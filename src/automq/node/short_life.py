@@ -15,7 +15,7 @@ from automq.node.lock import locked
 from automq.node.metadata import control_here
 from automq.node.run import Stopped, first_of, told
 from automq.node.storage import closed_after, open_at, open_register_at, register_at, wals_at
-from automq.node.takeover import Taker
+from automq.node.takeover import Taker, recovery_limits
 from automq.objectstore import StoreMetrics
 from automq.objectstore.retry import Retrying
 from automq.protocol import errors
@@ -60,14 +60,13 @@ async def elected(
 ) -> Taker:
     store = Retrying(open_at(config, world, config.storage_uri), world)
     metadata, controller = await control_here(config, world, tasks, register)
-    object_bytes = config.budgets.upload_bytes
     cluster_id = metadata.stored.cluster_id
     wals = wals_at(config, world, StoreMetrics("wal"), register)
 
     def homes_of(wal: RegisteredWal) -> list[WalHome]:
         return [wals(wal.uri if wal_uri is None else wal_uri, cluster_id, tasks)]
 
-    return Taker(controller, store, cluster_id, object_bytes, homes_of)
+    return Taker(controller, store, cluster_id, recovery_limits(config), homes_of, world.clock)
 
 
 async def read_log(config: NodeConfig, world: World) -> MetadataReader:

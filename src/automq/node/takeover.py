@@ -15,13 +15,16 @@ import logging
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 
+from automq.config import keys
+from automq.config.node_config import NodeConfig
 from automq.controller.local import LocalController
 from automq.metadata.storage import Wal as RegisteredWal
 from automq.node.failure import NodeFailure
 from automq.objectstore import ObjectStore, StoreError
-from automq.stream.recovery import Recovered, WalRecovery
+from automq.stream.recovery import Recovered, RecoveryLimits, WalRecovery
 from automq.stream.wal import WalDamaged, WalError, WalHome, WalOwner, WalRecord, WalTaker
 from automq.stream.wal import WalRecovery as WalReading
+from automq.world import Clock
 
 log = logging.getLogger(__name__)
 
@@ -49,8 +52,9 @@ class Taker:
     controller: LocalController
     store: ObjectStore
     cluster_id: bytes
-    object_bytes: int
+    limits: RecoveryLimits
     homes_of: Callable[[RegisteredWal], Sequence[WalHome]]
+    clock: Clock
 
     async def take_over_node(self, node_id: int) -> list[Taken]:
         """Take over all that a node left. Raises NodeFailure, InvalidRequest.
@@ -121,9 +125,10 @@ class Taker:
         return WalRecovery(
             store=self.store,
             client=self.controller,
+            clock=self.clock,
             cluster_id=self.cluster_id,
             wal_id=wal.wal,
-            object_bytes=self.object_bytes,
+            limits=self.limits,
         )
 
     async def _finish(
@@ -143,6 +148,15 @@ class Taker:
         return Taken(
             wal.wal, wal.node_id, done.records, size_bytes, objects, streams, damage=damage
         )
+
+
+def recovery_limits(config: NodeConfig) -> RecoveryLimits:
+    """Those of uploads; nobody reads or writes yet, so the memory of the log cache is free."""
+    return RecoveryLimits(
+        object_bytes=config.budgets.upload_bytes,
+        inflight_max=config.get(keys.automq.UPLOAD_INFLIGHT_MAX),
+        memory_bytes=config.budgets.log_cache_bytes,
+    )
 
 
 class Readable:

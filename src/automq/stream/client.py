@@ -148,6 +148,13 @@ class StorageClient(Protocol):
         """
         ...
 
+    async def commit_objects(self, commits: Sequence[ObjectCommit]) -> None:
+        """`commit_object` for each, in this order and at once.
+
+        If one is refused, those before it stand. Raises ObjectDoomed.
+        """
+        ...
+
     async def locate(self, stream_id: int, offset: int, limit: int) -> Sequence[FoundRange]:
         """Where the offsets from `offset` on lie, at most `limit` ranges in order."""
         ...

@@ -5,7 +5,6 @@ import logging
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
 
 from automq._native import Buf, BuiltObject, Columns, DamagedObject, ObjectIndex, ObjectMerge
 from automq.objectstore import Corrupt, NotFound, ObjectStore
@@ -23,10 +22,10 @@ from automq.stream.keys import data_key
 from automq.stream.pace import Pace
 from automq.telemetry.metrics import counter, gauge, metric_set
 from automq.world import Clock
+from automq.world.background import beside
 
 log = logging.getLogger(__name__)
 
-T = TypeVar("T")
 
 ASK_EVERY_MS = 10_000
 """After commits, what to merge is asked for so often..."""
@@ -310,8 +309,3 @@ def replacement_of(merge: Merge, built: BuiltObject) -> ObjectReplacement:
         removed=Columns(*merge.parts.columns()[:4]),
         added=Columns(streams, [merge.object_id] * len(streams), starts, ends, sizes, newest),
     )
-
-
-async def beside(work: Callable[[], T]) -> T:
-    """Native work beside the loop, without the GIL."""
-    return await asyncio.get_running_loop().run_in_executor(None, work)

@@ -17,6 +17,7 @@ from automq.stream.client import (
 from automq.stream.engine import StreamEngine
 from automq.stream.keys import data_key
 from automq.world import Clock
+from automq.world.background import beside
 from automq.world.probe import probe
 
 log = logging.getLogger(__name__)
@@ -50,11 +51,15 @@ class Job:
 
 
 class ObjectIds:
-    """Ids for new objects, reserved some at a time so that an upload does not wait for one."""
+    """Ids for new objects, reserved some at a time so that an upload does not wait for one.
 
-    def __init__(self, client: StorageClient, clock: Clock) -> None:
+    `first` are reserved first, then twice as many each time.
+    """
+
+    def __init__(self, client: StorageClient, clock: Clock, first: int = IDS_AT_ONCE) -> None:
         self._client = client
         self._clock = clock
+        self._count = first
         self._ids: Iterator[int] = iter(())
         self._good_until_ms = 0.0
         self._lock = asyncio.Lock()
@@ -65,8 +70,9 @@ class ObjectIds:
             now_ms = self._clock.monotonic_ms()
             object_id = next(self._ids, None) if now_ms < self._good_until_ms else None
             if object_id is None:
-                object_id = await self._client.prepare_objects(IDS_AT_ONCE)
-                self._ids = iter(range(object_id + 1, object_id + IDS_AT_ONCE))
+                object_id = await self._client.prepare_objects(self._count)
+                self._ids = iter(range(object_id + 1, object_id + self._count))
+                self._count = min(2 * self._count, IDS_AT_ONCE)
                 self._good_until_ms = now_ms + IDS_GOOD_FOR_MS
             return object_id
 
@@ -235,7 +241,7 @@ class Uploader:
                 self._engine.cache, generation, object_id=object_id, cluster_id=self._cluster_id
             )
 
-        return await asyncio.get_running_loop().run_in_executor(None, build)
+        return await beside(build)
 
     async def _commit(
         self, job: Job, object_id: int, built: BuiltObject | None, wal_start: int

@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Protocol, TypeVar
 
 T = TypeVar("T")
@@ -16,6 +16,11 @@ class Tasks(Protocol):
     def create_task(
         self, coro: Coroutine[Any, Any, T], *, name: str | None = None
     ) -> "asyncio.Task[T]": ...
+
+
+async def beside(work: Callable[[], T]) -> T:
+    """Native work beside the loop, without the GIL."""
+    return await asyncio.get_running_loop().run_in_executor(None, work)
 
 
 def begin(tasks: Tasks, name: str, work: Coroutine[Any, Any, T]) -> "asyncio.Task[T] | None":
