@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 FOUND_BY: dict[str, int] = {
-    "never lets go of a wal full of deleted records": 300_031,
+    "never lets go of a wal full of deleted records": 300_043,
     "believes a win in a closed chunk": 300_391,
     "names a snapshot that was not read back": 300_393,
     "tells its own entries by their writer": 300_383,
