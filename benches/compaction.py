@@ -18,6 +18,10 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from benches import ROOT, machine
+
+sys.path.insert(0, str(ROOT / "tests"))
+
 from automq._native import LogCache, build_batch, build_object
 from automq.config.node_config import NodeConfig
 from automq.controller.deleting import DeleteMetrics, Deleter
@@ -26,7 +30,6 @@ from automq.controller.sweeping import Sweeper
 from automq.controller.topics import TopicWish
 from automq.metadata.election import Elected, elect
 from automq.metadata.log import Author
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState, Policy
@@ -36,7 +39,7 @@ from automq.stream.client import ObjectCommit
 from automq.stream.compactor import Compactor
 from automq.stream.keys import data_key
 from automq.world import SystemClock, World
-from benches import machine
+from support.memory_register import MemoryRegister
 
 CLUSTER = b"benchmark-of-mer"
 GB, MIB = 10**9, 1 << 20

@@ -6,13 +6,13 @@ from collections.abc import Iterable
 import pytest
 
 from automq.controller.deleting import DeleteMetrics, Deleter
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.storage import DOOMED
 from automq.objectstore import Denied, NotAllDeleted
 from automq.objectstore.memory import MemoryStore
 from automq.objectstore.simulated import Effect, Fault
 from automq.stream.engine import Stream
 from automq.stream.keys import data_key
+from support.memory_register import MemoryRegister
 from support.storage import CLUSTER, Machine, Sizes, StorageNode, running
 from support.virtual_time import virtual
 

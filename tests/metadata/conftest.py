@@ -5,9 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.register import Patience, SteadyRegister
 from automq.world import World
+from support.memory_register import MemoryRegister
 from support.postgres_server import Postgres, postgres
 
 

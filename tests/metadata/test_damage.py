@@ -13,11 +13,11 @@ from automq.metadata.log import (
     encode_pointer,
     sealed,
 )
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.records.cluster import SnapshotPart, SnapshotTaken
 from automq.metadata.register import SteadyRegister
 from automq.metadata.snapshots import read_snapshot
 from automq.world import system_world
+from support.memory_register import MemoryRegister
 
 KEY = "meta/snapshots/x"
 NO_CHECKSUM = bytes(CHECKSUM_BYTES)

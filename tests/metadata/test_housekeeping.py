@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from automq.metadata.housekeeping import Housekeeper
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.records.cluster import SnapshotTaken
 from automq.metadata.register import SteadyRegister
 from automq.world import World
+from support.memory_register import MemoryRegister
 
 CHUNK = 4096
 

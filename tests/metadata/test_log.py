@@ -19,7 +19,6 @@ from automq.metadata.log import (
     encode_entry,
     entry_key,
 )
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records import UnknownRecord
 from automq.metadata.records.cluster import ClusterCreated, FeatureSet
@@ -27,6 +26,7 @@ from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState, Policy, Stopped, StoredEntry
 from automq.metadata.writer import Deposed, MetadataWriter
 from automq.world import World
+from support.memory_register import MemoryRegister
 
 CHUNK = 8
 GENESIS = [ClusterCreated(bytes(16), 1, CHUNK)]

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from automq.metadata.memory_register import Faults, MemoryRegister, Wire
 from automq.metadata.register import ObjectStoreRegister, Patience, Register, SteadyRegister
 from automq.objectstore import Credentials, open_store
 from automq.world import World
 from metadata.on_postgres import register_on
+from support.memory_register import Faults, MemoryRegister, Wire
 from support.oss_server import OssServer, serving
 from support.postgres_server import Postgres
 

@@ -9,11 +9,11 @@ import pytest
 from click.testing import CliRunner, Result
 
 from automq.cli import cli
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.register import Unsettled
 from automq.metadata.register_check import RegisterTrial, examine_register
 from automq.objectstore.check import Finding, Outcome
 from automq.world import World
+from support.memory_register import MemoryRegister
 from support.postgres_server import Postgres, postgres
 from support.virtual_time import LoopClock, virtual
 

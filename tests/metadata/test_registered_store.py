@@ -5,13 +5,13 @@ import random
 
 import pytest
 
-from automq.metadata.memory_register import Faults, MemoryRegister, Wire
 from automq.metadata.register import Unsettled
 from automq.metadata.registered_store import INLINE_BYTES, RegisteredStore, Row
 from automq.objectstore import AlreadyExists, Corrupt, NotFound, OutcomeUnknown, Retrying
 from automq.objectstore.memory import MemoryStore
 from automq.objectstore.simulated import Effect, Fault, SimulatedStore
 from automq.world import World
+from support.memory_register import Faults, MemoryRegister, Wire
 from support.virtual_time import LoopClock, virtual
 
 KEY = "wal/00/c/1/0000000000000000"

@@ -15,7 +15,6 @@ from automq.metadata.decision import Command, Decision
 from automq.metadata.election import Elected, elect
 from automq.metadata.image import Image
 from automq.metadata.log import Author, decode_entry, encode_all, entry_key
-from automq.metadata.memory_register import Faults, MemoryRegister, Wire
 from automq.metadata.reader import MetadataReader
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.records.configs import ConfigResource, ConfigSet
@@ -24,6 +23,7 @@ from automq.metadata.state import MetadataState, Policy, Stopped, StoredEntry
 from automq.metadata.writer import Deposed
 from automq.world import SystemClock, World
 from metadata.virtual import VirtualClock, VirtualLoop
+from support.memory_register import Faults, MemoryRegister, Wire
 
 CHUNK = 4
 SPEEDS = [0, 1, 1, 4, 40, 200]

@@ -13,9 +13,10 @@ from automq.metadata.registered_store import RegisteredStore
 from automq.node.failure import NodeFailure
 from automq.node.places import Places
 from automq.node.run import STOP_S, first_of, serve, told
+from automq.node.storage import REGISTERED
 from automq.objectstore import Retrying
 from automq.objectstore.simulated import SimulatedStore
-from automq.stream.wal import ObjectWals, SimulatedDisk, WalHome
+from automq.stream.wal import SimulatedDisk, WalHome, wal_home
 from automq.telemetry import Metrics
 from automq.world import World
 from automq.world.background import Tasks
@@ -24,7 +25,7 @@ from sim.loop import Process, SimLoop
 from sim.net import Net, SimDoor
 from sim.scraping import scrape
 from sim.trace import Trace
-from sim.wide import is_moving, is_quiet, is_registered, is_wide
+from sim.wide import is_moving, is_quiet, is_registered, is_scanned, is_wide
 from sim.wire import DiskView, RecordedObjects, StoreWire
 
 WALL_START_MS = 1_700_000_000_000
@@ -109,6 +110,9 @@ def node_config(chance: random.Random) -> NodeConfig:
 def config_of(seed: int) -> NodeConfig:
     """The configuration of a seed's node; that of some keeps its WAL in the object store."""
     config = node_config(random.Random(f"{seed} config"))
+    if is_scanned(seed):
+        values = dict(config.values) | {keys.automq.OBJECT_SCAN_INTERVAL_MS.name: 30_000}
+        config = msgspec.structs.replace(config, values=values)
     chance = random.Random(f"{seed} wal")
     if chance.random() >= SHARE_IN_STORE and not is_moving(seed):
         return config if not is_quiet(seed) else with_room_for_a_flood(config)
@@ -173,11 +177,14 @@ class Incarnation:
         wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
         register = register_of(wire, node.database, node.clock)
 
+        def store_at(uri: str) -> Retrying:
+            is_registered = uri.startswith(REGISTERED)
+            return Retrying(RegisteredStore(wire, register) if is_registered else wire, world)
+
         def wals(uri: str, cluster_id: bytes, tasks: Tasks) -> WalHome:
             if uri == ON_DISK:
                 return self.disk
-            store = wire if uri == IN_STORE else RegisteredStore(wire, register)
-            return ObjectWals(Retrying(store, world), world, cluster_id, tasks)
+            return wal_home(uri, cluster_id=cluster_id, world=world, tasks=tasks, store_at=store_at)
 
         metrics = Metrics()
         places = Places(store=wire, register=register, wals=wals, doors=[door], metrics=metrics)

@@ -8,6 +8,7 @@ FIRST_SEED = 300_000
 SHARE_REGISTERED = 0.4
 SHARE_MOVING = 0.15
 SHARE_QUIET = 0.08
+SHARE_SCANNED = 0.1
 
 
 def is_wide(seed: int) -> bool:
@@ -28,3 +29,8 @@ def is_registered(seed: int) -> bool:
 def is_moving(seed: int) -> bool:
     """Whether a life of the node may keep its log elsewhere than the one before."""
     return is_wide(seed) and random.Random(f"{seed} moving").random() < SHARE_MOVING
+
+
+def is_scanned(seed: int) -> bool:
+    """Whether the whole store is looked through in half a minute, and not in a day."""
+    return is_wide(seed) and random.Random(f"{seed} scanned").random() < SHARE_SCANNED

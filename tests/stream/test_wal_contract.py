@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from automq._native import Buf
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.registered_store import RegisteredStore
 from automq.objectstore import Retrying
 from automq.objectstore.memory import MemoryStore
@@ -36,6 +35,7 @@ from automq.stream.wal import (
 from automq.stream.wal.object_keys import number_at
 from automq.world import system_world
 from support.loose_tasks import LooseTasks
+from support.memory_register import MemoryRegister
 
 KIB = 1024
 CLUSTER = b"0123456789abcdef"

@@ -21,7 +21,6 @@ from automq.controller.sweeping import Sweeper
 from automq.controller.topics import TopicWish
 from automq.metadata.election import Elected, elect
 from automq.metadata.log import Author
-from automq.metadata.memory_register import MemoryRegister
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.register import SteadyRegister
 from automq.metadata.state import MetadataState, Policy
@@ -37,6 +36,7 @@ from automq.stream.recovery import RecoveryLimits
 from automq.stream.uploader import Uploader, UploadLimits
 from automq.stream.wal import SimulatedDisk, Wal, WalOptions
 from automq.world import World
+from support.memory_register import MemoryRegister
 from support.virtual_time import LoopClock
 
 KIB = 1024
