@@ -41,7 +41,6 @@ WORLDLY_FILES = {
     "src/automq/telemetry/log.py": "formats the stamp of a log line",
     "src/automq/coordinator/group/coordinator.py": "uuid.UUID formats; the bytes are the world's",
     "src/automq/stream/wal/simulated.py": "takes a seeded Random",
-    "src/automq/metadata/memory_register.py": "takes a seeded Random",
     "src/automq/metadata/postgres/simulated.py": "takes a seeded Random",
 }
 TASK_STARTERS = re.compile(

@@ -4,16 +4,18 @@ import asyncio
 import random
 
 from automq.metadata.postgres import PostgresRegister, open_register
-from automq.metadata.postgres.simulated import SimulatedPostgres
+from automq.metadata.postgres.simulated import LONE_URIS, URI, SimulatedPostgres
 from automq.metadata.register import ListedRegister, ObjectStoreRegister
 from automq.world import Clock
 from sim.loop import SimLoop
 from sim.trace import Trace
+from sim.wide import is_wide
 from sim.wire import StoreWire
 
 FIRST_SEED = 61
 """Those before are what mistakes are looked for in, each with the seeds that find it."""
 
+SHARE_ALONE = 0.25
 STALLS = ("goes away", "loses its standby")
 ENDS_OF_STALLS = {
     "comes back": frozenset({"goes away"}),
@@ -26,11 +28,24 @@ def is_in_postgres(seed: int) -> bool:
     return seed >= FIRST_SEED and seed % 4 == 0
 
 
+ALONE = ("crashes", "goes away", "comes back")
+"""What befalls a server that has no standby."""
+
+
+def uri_of(seed: int) -> str:
+    """Where the servers of a seed are: one of them, or one and its standby."""
+    chance = random.Random(f"{seed} servers")
+    is_alone = is_wide(seed) and chance.random() < SHARE_ALONE
+    return chance.choice(LONE_URIS) if is_alone else URI
+
+
 class Database:
     """The servers of one seed, and what strikes them."""
 
     def __init__(self, seed: int, loop: SimLoop, trace: Trace) -> None:
-        self._postgres = SimulatedPostgres(random.Random(f"{seed} postgres"), loop.spawn)
+        self._postgres = SimulatedPostgres(
+            random.Random(f"{seed} postgres"), loop.spawn, uri=uri_of(seed)
+        )
         self.location = self._postgres.location
         self.dial = self._postgres.dial
         self._chance = random.Random(f"{seed} trouble with postgres")
@@ -70,6 +85,8 @@ class Database:
             "goes away": postgres.go_away,
             "comes back": postgres.come_back,
         }
+        if postgres.is_lone:
+            troubles = {name: troubles[name] for name in ALONE}
         while True:
             await asyncio.sleep(self._chance.expovariate(1 / mean_s))
             postgres.cuts = self._chance.choice([0.0, 0.01, 0.1])

@@ -127,7 +127,7 @@ class Run:
 
     async def story(self) -> None:
         self.trace.note("run", f"{describe(self.node.config)} {self.nemesis.names}")
-        trying = self._try_database()
+        trying = await self._try_database()
         self.node.start()
         await self.node.until_ready(READY_S)
         partitions = await self._create_topics()
@@ -173,10 +173,14 @@ class Run:
         client.close()
         return partitions
 
-    def _try_database(self) -> "list[asyncio.Task[None]]":
+    async def _try_database(self) -> "list[asyncio.Task[None]]":
+        """Somebody may try it before the first start, or while that begins."""
         if self.node.database is None or not is_tried(self.seed):
             return []
-        return [self.loop.spawn(Trier(self.node, "trier").run(), "trier")]
+        trier = Trier(self.node, "trier")
+        task = self.loop.spawn(trier.run(), "trier")
+        await asyncio.sleep(trier.head_start_s)
+        return [task]
 
     def _clients(self, partitions: list[PartitionTruth]) -> "list[asyncio.Task[None]]":
         crowd = Crowd(self.shop, self.chance, partitions)

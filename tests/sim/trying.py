@@ -35,6 +35,8 @@ class Trier:
         self.chance = node.chance(name)
         self._database = node.database
         self._world = World(clock=node.clock, chance=node.chance(f"{name} world"))
+        self.head_start_s: float = self.chance.choice([0.0, 0.4, 0.8, 1.0, 3.0])
+        """So long before the node is started it may begin; without faults it takes about 1 s."""
 
     async def run(self) -> None:
         await asyncio.sleep(self.chance.choice([0.0, 0.1, 3.0, 10.0, 20.0]))
@@ -54,6 +56,7 @@ class Trier:
         finally:
             for register in registers:
                 await register.close()
+        self.node.trace.note(self.name, "is done")
         if not found.has_table:
             await drop_if_empty(place, None, connect=dial)
 

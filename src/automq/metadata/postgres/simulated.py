@@ -28,6 +28,11 @@ from automq.metadata.postgres.simulated_backend import (
 
 HOSTS: Final = ("db-1", "db-2")
 URI: Final = f"postgresql://automq@{','.join(HOSTS)}/automq?timeout_ms=3000"
+LONE_URIS: Final = (
+    "postgresql://automq@db-1/automq?timeout_ms=3000&standby=none",
+    "postgresql://automq@db-1/automq?timeout_ms=3000",
+)
+"""One server, of which the second says nothing about a standby. For it there is none."""
 OLD_FIRST: Final = 0.3
 """How often, of 1, who asks a server that was replaced and still answers gets through to it."""
 
@@ -44,7 +49,13 @@ class SimulatedPostgres:
     """The servers. `created` is what was created first under each key, once it is safe."""
 
     def __init__(
-        self, chance: random.Random, spawn: Spawn, *, latency_ms: float = 2.0, locks: bool = True
+        self,
+        chance: random.Random,
+        spawn: Spawn,
+        *,
+        latency_ms: float = 2.0,
+        locks: bool = True,
+        uri: str = URI,
     ) -> None:
         self.created: dict[str, bytes] = {}
         self.newest = Machine(timeline=1)
@@ -59,7 +70,12 @@ class SimulatedPostgres:
         self._latency_ms = latency_ms
         self._is_away = False
         self._pids = 0
-        self.location: Location = parse_uri(URI)
+        self.location: Location = parse_uri(uri)
+
+    @property
+    def is_lone(self) -> bool:
+        """Whether there is one server, whose commits wait for its own disk alone."""
+        return len(self.location.hosts) == 1
 
     async def connect(self) -> AsyncpgSession:
         """A session to a server that takes writes, and not always to the newest. A `Connect`."""
@@ -90,7 +106,7 @@ class SimulatedPostgres:
                 return self._backend_on(machine)
         if self.newest.place == place:
             return self._backend_on(self.newest)
-        if self.newest.has_standby:
+        if self.newest.has_standby and not self.is_lone:
             return self._backend_on(self.newest, is_standby=True)
         return None
 

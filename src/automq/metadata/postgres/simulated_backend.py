@@ -80,6 +80,9 @@ class Servers(Protocol):
     locks: bool
     chance: Any
 
+    @property
+    def is_lone(self) -> bool: ...
+
     async def pause(self) -> None: ...
 
     def send(self, machine: Machine) -> None: ...
@@ -168,7 +171,7 @@ class Backend:
             "current_setting('fsync') <> 'on'": False,
             "current_setting('full_page_writes') <> 'on'": False,
             "current_setting('synchronous_commit') <> 'on'": not _is_synchronous(work),
-            "current_setting('synchronous_standby_names') = ''": not STANDBY_NAMES,
+            "current_setting('synchronous_standby_names') = ''": self.servers.is_lone,
         }
         for condition, code, why in cases_of(match["body"]):
             if facts[condition]:
@@ -235,7 +238,8 @@ class Backend:
         work.answer = Answer("DO")
 
     async def _identity(self, work: Transaction, match: re.Match[str]) -> None:
-        texts = (str(self.pid), SYSTEM_ID, f"{self._machine.timeline:08X}", STANDBY_NAMES)
+        names = "" if self.servers.is_lone else STANDBY_NAMES
+        texts = (str(self.pid), SYSTEM_ID, f"{self._machine.timeline:08X}", names)
         kind = b"p" if TABLE in self._machine.rows else None
         work.answer = Answer("COPY", [(*(it.encode() for it in texts), kind)])
 
