@@ -5,6 +5,8 @@
 //! multiplying by `x^(8 n)`. Whoever has the checksum of a payload in hand, as a broker that has
 //! just compared the one its producer sent, need not read the payload again.
 
+use crc_fast::{CrcAlgorithm, Digest};
+
 /// The polynomial, lowest power in the highest bit.
 const POLYNOMIAL: u32 = 0x82f6_3b78;
 const ONE: u32 = 1 << 31;
@@ -14,6 +16,13 @@ const POWERS: [u32; 67] = powers();
 /// The checksum of `data`.
 pub fn crc32c(data: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(data)
+}
+
+/// The checksum of what has `before` and, behind it, `data`.
+pub fn continued(before: u32, data: &[u8]) -> u32 {
+    let mut digest = Digest::new_with_init_state(CrcAlgorithm::Crc32Iscsi, u64::from(!before));
+    digest.update(data);
+    digest.finalize() as u32
 }
 
 /// The checksum of what has `first` and, behind it, `second_bytes` bytes that have `second`.
@@ -84,6 +93,7 @@ mod tests {
                 let second_bytes = second.len() as u64;
                 let both = joined(crc32c(first), crc32c(second), second_bytes);
                 assert_eq!(both, crc32c(&data[..end]), "{middle} of {end}");
+                assert_eq!(continued(crc32c(first), second), both, "{middle} of {end}");
             }
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use automq_batch::{BatchHeader, check_produce, stamp_in_place};
 use automq_codec::{PlainProduce, ProduceRow};
 use automq_log::cache::{CacheError, LogCache};
+use automq_log::summed::Summed;
 use bytes::Bytes;
 
 use crate::lane::Lane;
@@ -211,7 +212,8 @@ impl Producing {
             }
         };
         let size_bytes = bytes.len();
-        cache.append(lane.stream, base_offset, last_offset, header.max_timestamp, bytes)?;
+        let summed = Summed::batch(bytes, crc);
+        cache.append(lane.stream, base_offset, last_offset, header.max_timestamp, summed)?;
         lane.advance(&header, base_offset);
         self.epochs.insert(lane.stream, lane.epoch);
         run.position = run.position.max(position);

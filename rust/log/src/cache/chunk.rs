@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::arena::{Arena, Piece};
 use crate::batches::{BatchAt, walk};
+use crate::summed::Summed;
 
 /// A walk over headers inside a chunk covers at most about this much.
 const MARK_EVERY_BYTES: usize = 4 * 1024;
@@ -11,7 +12,7 @@ const MARK_EVERY_BYTES: usize = 4 * 1024;
 #[derive(Clone, Debug)]
 enum Place {
     Arena(Piece),
-    Shared(Bytes),
+    Shared(Summed),
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -45,9 +46,9 @@ pub struct Cut {
 
 impl Chunk {
     /// A chunk that keeps `bytes` by reference.
-    pub fn shared(generation: u64, start: i64, bytes: Bytes) -> Self {
-        let charged_bytes = bytes.len() + size_of::<Self>();
-        Self::new(generation, start, Place::Shared(bytes), charged_bytes)
+    pub fn shared(generation: u64, start: i64, batches: Summed) -> Self {
+        let charged_bytes = batches.bytes.len() + size_of::<Self>();
+        Self::new(generation, start, Place::Shared(batches), charged_bytes)
     }
 
     /// A chunk to be filled by `push`, at the place where `arena` is filled to.
@@ -78,21 +79,29 @@ impl Chunk {
     pub fn len(&self) -> usize {
         match &self.place {
             Place::Arena(piece) => piece.len(),
-            Place::Shared(bytes) => bytes.len(),
+            Place::Shared(summed) => summed.bytes.len(),
         }
     }
 
     pub fn as_slice(&self) -> &[u8] {
         match &self.place {
             Place::Arena(piece) => piece.as_ref(),
-            Place::Shared(bytes) => bytes,
+            Place::Shared(summed) => &summed.bytes,
         }
     }
 
     pub fn slice(&self, from: usize, to: usize) -> Bytes {
         match &self.place {
             Place::Arena(piece) => piece.slice(from, to),
-            Place::Shared(bytes) => bytes.slice(from..to),
+            Place::Shared(summed) => summed.bytes.slice(from..to),
+        }
+    }
+
+    /// All of it, with what is known of its checksum.
+    pub fn summed(&self) -> Summed {
+        match &self.place {
+            Place::Arena(piece) => piece.slice(0, piece.len()).into(),
+            Place::Shared(summed) => summed.clone(),
         }
     }
 

@@ -21,6 +21,8 @@ use automq_batch::Corrupt;
 use bytes::Bytes;
 
 use crate::batches::{BatchAt, walk};
+use crate::summed::Summed;
+use chunk::Chunk;
 use stream::{Change, StreamLog};
 
 pub use stream::COPIED_BELOW_BYTES;
@@ -77,7 +79,7 @@ pub struct Run {
     pub start: i64,
     pub end: i64,
     /// The batches, in order; each piece holds whole ones.
-    pub pieces: Vec<Bytes>,
+    pub pieces: Vec<Summed>,
 }
 
 /// A call that breaks the cache's contract: a mistake of the caller.
@@ -177,9 +179,10 @@ impl LogCache {
         base_offset: i64,
         last_offset: i64,
         max_timestamp: i64,
-        batches: Bytes,
+        batches: impl Into<Summed>,
     ) -> Result<Bytes, CacheError> {
-        let parsed = parse(stream, &batches)?;
+        let batches = batches.into();
+        let parsed = parse(stream, &batches.bytes)?;
         let same = |field, header, given| {
             let differs = CacheError::OtherHeader { stream, field, header, given };
             if header == given { Ok(()) } else { Err(differs) }
@@ -304,7 +307,7 @@ impl LogCache {
         if first == past {
             return None;
         }
-        let pieces = chunks.range(first..past).map(|chunk| chunk.slice(0, chunk.len())).collect();
+        let pieces = chunks.range(first..past).map(Chunk::summed).collect();
         Some(Run { stream, start, end, pieces })
     }
 }
@@ -329,7 +332,7 @@ impl State {
         &mut self,
         stream: i64,
         batches: &[BatchAt],
-        bytes: Bytes,
+        bytes: Summed,
     ) -> Result<Bytes, CacheError> {
         let base_offset = batches[0].header.base_offset;
         let mut new_bytes = 0;

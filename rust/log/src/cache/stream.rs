@@ -8,6 +8,7 @@ use super::arena::Arena;
 use super::chunk::Chunk;
 use super::{BatchFound, CacheRead};
 use crate::batches::BatchAt;
+use crate::summed::Summed;
 
 /// Batches below this size are copied into arenas: kept by reference they would pin a whole receive
 /// buffer each, and thousands of them would make a response of thousands of pieces.
@@ -49,19 +50,20 @@ impl StreamLog {
         self.chunks.front().map(|chunk| chunk.generation)
     }
 
-    /// Takes `bytes`, which hold `batches` from `self.end` on.
+    /// Takes `summed`, which holds `batches` from `self.end` on.
     pub fn append(
         &mut self,
         generation: u64,
-        bytes: Bytes,
+        summed: Summed,
         batches: &[BatchAt],
     ) -> (Bytes, Change) {
+        let bytes = summed.bytes.clone();
         let payload_bytes = bytes.len();
         let small = payload_bytes < COPIED_BELOW_BYTES;
         let (kept, mut charged_bytes) = if small {
             self.copy_in(generation, &bytes)
         } else {
-            let chunk = Chunk::shared(generation, self.end, bytes.clone());
+            let chunk = Chunk::shared(generation, self.end, summed);
             let charged_bytes = chunk.charged_bytes;
             self.chunks.push_back(chunk);
             (bytes, charged_bytes)

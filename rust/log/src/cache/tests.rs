@@ -146,7 +146,7 @@ fn reads_span_generations() {
     append(&cache, 1, 1, 1, 100);
     assert_eq!(cache.read(1, 0, 2, 1000, false).unwrap().size_bytes, 200);
     let run = cache.run_of(0, 1).unwrap();
-    assert_eq!((run.start, run.end, run.pieces.concat().len()), (0, 1, 100));
+    assert_eq!((run.start, run.end, run.pieces[0].bytes.len()), (0, 1, 100));
     assert_eq!(cache.run_of(7, 1), None);
 }
 

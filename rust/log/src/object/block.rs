@@ -8,6 +8,7 @@ use crc_fast::{CrcAlgorithm, Digest as Crc};
 use super::{DamagedObject, i64_at, u32_at, u64_at};
 use crate::batches::walk;
 use crate::cache::CacheRead;
+use crate::summed::Summed;
 
 pub const BLOCK_MAGIC: [u8; 4] = *b"AQB1";
 pub const BLOCK_HEADER_BYTES: usize = 48;
@@ -51,7 +52,7 @@ pub struct BlockHeader {
 
 impl BlockHeader {
     /// The header's bytes for a payload made of `pieces`.
-    pub fn encode(&self, pieces: &[Bytes]) -> [u8; BLOCK_HEADER_BYTES] {
+    pub fn encode(&self, pieces: &[Summed]) -> [u8; BLOCK_HEADER_BYTES] {
         let mut out = [0; BLOCK_HEADER_BYTES];
         out[0..4].copy_from_slice(&BLOCK_MAGIC);
         out[8..16].copy_from_slice(&self.object_id.to_be_bytes());
@@ -59,10 +60,8 @@ impl BlockHeader {
         out[24..32].copy_from_slice(&self.start.to_be_bytes());
         out[32..40].copy_from_slice(&self.end.to_be_bytes());
         out[40..48].copy_from_slice(&self.payload_bytes.to_be_bytes());
-        let mut crc = Crc::new(CrcAlgorithm::Crc32Iscsi);
-        crc.update(&out[8..]);
-        pieces.iter().for_each(|piece| crc.update(piece));
-        out[4..8].copy_from_slice(&(crc.finalize() as u32).to_be_bytes());
+        let crc = pieces.iter().fold(crc32c(&out[8..]), |crc, piece| piece.sum_behind(crc));
+        out[4..8].copy_from_slice(&crc.to_be_bytes());
         out
     }
 

@@ -1,9 +1,10 @@
-use automq_batch::{crc32c, decode_digest};
+use automq_batch::{CRC_FROM, crc32c, decode_digest};
 use bytes::Bytes;
 
 use super::*;
 use crate::batches::samples::{batch, idempotent};
 use crate::cache::LogCache;
+use crate::summed::Summed;
 
 const CLUSTER: ClusterId = *b"sixteen bytes id";
 
@@ -35,9 +36,8 @@ fn batches_of(data: &Bytes, blocks: &[BlockRef]) -> Vec<u8> {
 fn small_object() -> Bytes {
     let mut writer = ObjectWriter::with_block_bytes(77, CLUSTER, 150);
     writer.add(3, (10, 12), [batch(10, 1, 500, 70), batch(11, 1, 400, 100)], None).unwrap();
-    writer
-        .add(9, (0, 2), [[idempotent(0, 5, 61), idempotent(1, 5, 64)].concat().into()], None)
-        .unwrap();
+    let two = Bytes::from([idempotent(0, 5, 61), idempotent(1, 5, 64)].concat());
+    writer.add(9, (0, 2), [two], None).unwrap();
     whole(&writer.finish().unwrap().unwrap())
 }
 
@@ -96,6 +96,23 @@ fn a_generation_becomes_one_object() {
     let some = build_object(&cache, sealed, 9, CLUSTER, Some(vec![2, 77])).unwrap().unwrap();
     assert_eq!(some.ranges.len(), 1);
     assert_eq!(build_object(&cache, sealed, 9, CLUSTER, Some(vec![77])), Ok(None));
+}
+
+#[test]
+fn a_checksum_that_a_batch_came_with_gives_the_same_object() {
+    let object = |known: bool| {
+        let cache = LogCache::new(1 << 22);
+        for offset in 0..40 {
+            let bytes = batch(offset, 1, 0, 50_000 * (offset as usize % 3) + 100);
+            let crc = known.then(|| crc32c(&bytes[CRC_FROM..]));
+            cache.append(1, offset, offset, 0, Summed::batch(bytes, crc)).unwrap();
+        }
+        let run = cache.run_of(cache.seal().unwrap(), 1).unwrap();
+        let with = run.pieces.iter().filter(|piece| piece.known().is_some()).count();
+        assert_eq!(with, if known { 26 } else { 0 });
+        whole(&build_object(&cache, 0, 8, CLUSTER, None).unwrap().unwrap())
+    };
+    assert_eq!(object(true), object(false));
 }
 
 #[test]

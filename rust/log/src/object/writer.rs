@@ -11,6 +11,7 @@ use super::footer::{FOOTER_BYTES, Footer};
 use super::index::{BlockEntry, ObjectIndex, StreamEntry, ranges};
 use super::{ClusterId, OBJECT_VERSION, u32_at};
 use crate::batches::{BatchAt, walk};
+use crate::summed::Summed;
 
 /// About the payload of a block; one that holds a single larger batch grows to hold it.
 pub const BLOCK_BYTES: usize = 512 * 1024;
@@ -91,7 +92,7 @@ pub struct ObjectWriter {
 struct Block {
     start: i64,
     next: i64,
-    pieces: Vec<Bytes>,
+    pieces: Vec<Summed>,
     payload_bytes: usize,
     record_count: u64,
     max_timestamp: i64,
@@ -132,7 +133,7 @@ impl ObjectWriter {
         &mut self,
         stream: i64,
         range: (i64, i64),
-        pieces: impl IntoIterator<Item = Bytes>,
+        pieces: impl IntoIterator<Item: Into<Summed>>,
         digest: Option<&[u8]>,
     ) -> Result<(), WriteError> {
         if self.is_broken {
@@ -147,7 +148,7 @@ impl ObjectWriter {
         &mut self,
         stream: i64,
         (start, end): (i64, i64),
-        pieces: impl IntoIterator<Item = Bytes>,
+        pieces: impl IntoIterator<Item: Into<Summed>>,
         digest: Option<&[u8]>,
     ) -> Result<(), WriteError> {
         self.begin_run(stream, start, end)?;
@@ -157,7 +158,8 @@ impl ObjectWriter {
         }
         let mut any = false;
         for piece in pieces {
-            any |= !piece.is_empty();
+            let piece = piece.into();
+            any |= !piece.bytes.is_empty();
             self.add_piece(stream, end, &piece, digest.is_none())?;
         }
         if !any {
@@ -202,12 +204,12 @@ impl ObjectWriter {
         &mut self,
         stream: i64,
         end: i64,
-        piece: &Bytes,
+        piece: &Summed,
         digested: bool,
     ) -> Result<(), WriteError> {
         let bad = |bad| WriteError::BadBatch { stream, bad };
         let mut from = 0;
-        for batch in walk(piece, 0) {
+        for batch in walk(&piece.bytes, 0) {
             let batch = batch.map_err(bad)?;
             let (base, next) = (batch.header.base_offset, batch.next_offset());
             if base < self.block.next || next > end {
@@ -222,12 +224,12 @@ impl ObjectWriter {
                 self.end_block(self.block.next);
             }
             if digested {
-                let whole = &piece[batch.position..batch.end_position()];
+                let whole = &piece.bytes[batch.position..batch.end_position()];
                 self.digest.add(&batch.header, whole).map_err(bad)?;
             }
             self.block.note(&batch);
         }
-        self.block.take(piece, from, piece.len());
+        self.block.take(piece, from, piece.bytes.len());
         Ok(())
     }
 
@@ -251,7 +253,7 @@ impl ObjectWriter {
             max_timestamp: block.max_timestamp,
         });
         self.body.copy(&header.encode(&block.pieces));
-        block.pieces.into_iter().for_each(|piece| self.body.push(piece));
+        block.pieces.into_iter().for_each(|piece| self.body.push(piece.bytes));
     }
 
     fn end_open_block(&mut self) {
@@ -320,10 +322,10 @@ impl Block {
         self.next = batch.next_offset();
     }
 
-    fn take(&mut self, piece: &Bytes, from: usize, to: usize) {
+    fn take(&mut self, piece: &Summed, from: usize, to: usize) {
         if from < to {
             self.payload_bytes += to - from;
-            self.pieces.push(piece.slice(from..to));
+            self.pieces.push(piece.part(from, to));
         }
     }
 }
