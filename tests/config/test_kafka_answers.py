@@ -67,8 +67,11 @@ DEFAULT = {
 BROKER = {"log.retention.ms": "3600000", "log.roll.ms": "1000000", "custom.plugin.key": "x"}
 GROUP = {"consumer.session.timeout.ms": "50000"}
 
-ONLY_KAFKAS_LISTENERS = "DEFAULT_CONFIG:listeners=PLAINTEXT://:9092"
-ONLY_OUR_LISTENERS = "DEFAULT_CONFIG:listeners=PLAINTEXT://127.0.0.1:9092"
+# Our defaults, and Kafka's.
+OTHER_DEFAULTS = {
+    "listeners=PLAINTEXT://127.0.0.1:9092": "listeners=PLAINTEXT://:9092",
+    "socket.receive.buffer.bytes=-1": "socket.receive.buffer.bytes=102400",
+}
 # A broker here takes these at its next start, so they are read-only.
 FIXED_HERE = {
     "listeners",
@@ -191,13 +194,15 @@ def shown(entry: ConfigEntry) -> tuple[str, ...]:
         f"{item.source.name}:{item.name}={'null' if item.value is None else item.value}"
         for item in entry.synonyms
     )
+    for ours, kafkas in OTHER_DEFAULTS.items():
+        synonyms = synonyms.replace(f"DEFAULT_CONFIG:{ours}", f"DEFAULT_CONFIG:{kafkas}")
     return (
         "null" if entry.value is None else entry.value,
         entry.source.name,
         str(entry.is_sensitive).lower(),
         str(entry.read_only).lower(),
         entry.value_type.name,
-        synonyms.replace(ONLY_OUR_LISTENERS, ONLY_KAFKAS_LISTENERS),
+        synonyms,
     )
 
 

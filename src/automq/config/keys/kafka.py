@@ -42,7 +42,8 @@ SOCKET_SEND_BUFFER_BYTES = number(
     "socket.send.buffer.bytes", "SO_SNDBUF of client connections; -1 leaves it to the system."
 )
 SOCKET_RECEIVE_BUFFER_BYTES = number(
-    "socket.receive.buffer.bytes", "SO_RCVBUF of client connections; -1 leaves it to the system."
+    "socket.receive.buffer.bytes",
+    "SO_RCVBUF of client connections; -1 leaves it to the system, whose window grows with use.",
 )
 SOCKET_LISTEN_BACKLOG_SIZE = number(
     "socket.listen.backlog.size", "How many connections may wait to be accepted."
