@@ -126,20 +126,6 @@ class StorageImage:
         row = self.tables.locate_timestamp(stream, timestamp)
         return None if row is None else Range(*row)
 
-    def stream_bytes(self, stream: int) -> int:
-        """The committed bytes of a stream, 0 if it is unknown."""
-        row = self.tables.stream(stream)
-        return 0 if row is None else row[9]
-
-    def open_wals(self, node_id: int, node_epoch: int) -> list[Wal]:
-        """WALs of this incarnation of a node from which something could still be committed."""
-        owner = (node_id, node_epoch)
-        return [
-            wal
-            for wal in self.wals.values()
-            if (wal.node_id, wal.node_epoch) == owner and not wal.closed
-        ]
-
     @staticmethod
     def wal_of(registered: WalRegistered) -> Wal:
         """A WAL that begins."""
