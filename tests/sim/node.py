@@ -26,7 +26,7 @@ from sim.net import Net, SimDoor
 from sim.scraping import scrape
 from sim.trace import Trace
 from sim.wide import is_moving, is_quiet, is_registered, is_scanned, is_wide
-from sim.wire import DiskView, RecordedObjects, StoreWire
+from sim.wire import DiskView, RecordedObjects, StoreWire, Uploads
 
 WALL_START_MS = 1_700_000_000_000
 KIB = 1024
@@ -36,6 +36,8 @@ REASONS_OF_FIGHT = (
     "has taken it over",
 )
 NOT_UPLOADED = "bytes not uploaded"
+REFUSED_S = 20.0
+"""For so long, of the time that it has, a node that gives up its stop was refused every upload."""
 URI = "simulated://"
 ON_DISK, IN_STORE = "file:///simulated", "object+simulated://"
 BY_REGISTER = "registered+object+simulated://"
@@ -174,7 +176,7 @@ class Incarnation:
         node = self.node
         world = World(clock=node.clock, chance=random.Random(f"{node.seed} {self.process.name}"))
         door = SimDoor(node.net, self.process, self.config.listeners[0])
-        wire = StoreWire(node.store, node.loop, self.process.name, node.trace)
+        wire = StoreWire(node.store, node.loop, self.process.name, node.trace, node.uploads)
         register = register_of(wire, node.database, node.clock)
 
         def store_at(uri: str) -> Retrying:
@@ -234,6 +236,7 @@ class Node:
             latency_ms=(0.5, 20.0),
         )
         self.store.memory.objects = self.objects
+        self.uploads = Uploads()
         self.database = Database(seed, loop, trace) if is_in_postgres(seed) else None
         self.disk = SimulatedDisk(random.Random(f"{seed} disk"))
         self.incarnations: list[Incarnation] = []
@@ -314,9 +317,11 @@ class Node:
             return False
         if gone.was_superseded:
             return True
-        if NOT_UPLOADED in why and self.database is not None:
-            # It waited as long as it may for a commit that nobody could store.
-            return self.database.has_stalled(STOP_S)
+        if NOT_UPLOADED in why:
+            # It waited as long as it may, for an upload or for a commit that nobody could store.
+            if self.uploads.were_refused(self.loop.time(), REFUSED_S):
+                return True
+            return self.database is not None and self.database.has_stalled(STOP_S)
         return any(words in why for words in self.failures_expected)
 
     def _bury(self, gone: Incarnation) -> None:

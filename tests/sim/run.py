@@ -38,6 +38,8 @@ RECORDS_OF_LARGEST_REQUEST = 100
 STOP_S = 120.0
 VIOLATIONS_MAX = 20
 STORY_S_MAX = 3_000.0
+WORDS_OF_DAMAGE = ("damage: ", "is damaged, and left as it is")
+"""What an operator is told of data that are lost, which in a sound store none are."""
 
 
 @dataclass(slots=True)
@@ -290,6 +292,12 @@ class _Watch(logging.Handler):
             if is_missing and self._run.shop.storage_errors_allowed:
                 return
             self._run.complain(f"{record.getMessage()}: {error!r}{_where(error)}")
+        elif self._tells_of_damage(record) and not self._run.shop.storage_errors_allowed:
+            self._run.complain(record.getMessage())
+
+    def _tells_of_damage(self, record: logging.LogRecord) -> bool:
+        words = record.getMessage()
+        return record.levelno >= logging.ERROR and any(it in words for it in WORDS_OF_DAMAGE)
 
 
 def _where(error: BaseException) -> str:

@@ -17,6 +17,8 @@ from sim.trace import Trace
 T = TypeVar("T")
 
 EIO = 5
+TRIES_WITHIN_S = 15.0
+"""What fails is tried again within this time."""
 
 
 class RecordedObjects(Objects):
@@ -51,10 +53,35 @@ class RecordedObjects(Objects):
         return self.deleted.get(key, 0) > 0 and self.written[key] > self.deleted[key]
 
 
+class Uploads:
+    """When data were stored, and when that failed: whether a node that stops could upload."""
+
+    def __init__(self) -> None:
+        self._stored_s = self._refused_s = float("-inf")
+
+    def note(self, now_s: float, *, is_stored: bool) -> None:
+        if is_stored:
+            self._stored_s = now_s
+        else:
+            self._refused_s = now_s
+
+    def were_refused(self, now_s: float, for_s: float) -> bool:
+        """Whether nothing was stored for so long, although somebody tried until the end of it."""
+        return self._stored_s < now_s - for_s and self._refused_s > now_s - TRIES_WITHIN_S
+
+
 class StoreWire:
     """One process's `ObjectStore`. A request that was sent is served even if its sender dies."""
 
-    def __init__(self, store: SimulatedStore, loop: SimLoop, who: str, trace: Trace) -> None:
+    def __init__(
+        self,
+        store: SimulatedStore,
+        loop: SimLoop,
+        who: str,
+        trace: Trace,
+        uploads: Uploads | None = None,
+    ) -> None:
+        self._uploads = Uploads() if uploads is None else uploads
         self._store = store
         self._loop = loop
         self._who = who
@@ -65,7 +92,13 @@ class StoreWire:
         return self._store.name
 
     async def put(self, key: str, data: Pieces) -> None:
-        await self._call("put", key, lambda: self._store.put(key, data))
+        is_stored = False
+        try:
+            await self._call("put", key, lambda: self._store.put(key, data))
+            is_stored = True
+        finally:
+            if key.startswith("data/"):
+                self._uploads.note(self._loop.time(), is_stored=is_stored)
 
     async def put_if_absent(self, key: str, data: Pieces) -> None:
         await self._call("create", key, lambda: self._store.put_if_absent(key, data))
