@@ -401,6 +401,48 @@ class ObjectPart:
     def damage(self) -> str | None:
         """What is wrong with it; None when it is what it should be."""
 
+class Wish:
+    """What one read is for: whole batches of `[start_offset, end_offset)` of a stream.
+
+    No more than `bytes_max` of them (below 0 is none), but for the first one with `at_least_one`;
+    out of `blocks_max` blocks at most.
+    """
+
+    def __init__(
+        self,
+        stream_id: int,
+        start_offset: int,
+        end_offset: int,
+        bytes_max: int,
+        *,
+        at_least_one: bool = True,
+        blocks_max: int = 16,
+    ) -> None: ...
+    @property
+    def stream_id(self) -> int: ...
+    @property
+    def start_offset(self) -> int: ...
+    def below(self, end_offset: int) -> Wish:
+        """The same, ending at `end_offset` at the latest."""
+
+    def blocks(self, index: ObjectIndex) -> list[BlockRef]:
+        """The blocks to read, at least one if there is one.
+
+        The last one may be wanted in part: the next read finds the rest of it in memory.
+        """
+
+    def gather(self, refs: list[BlockRef], blocks: list[Buf]) -> CacheRead:
+        """The batches out of the contents of `refs`, which follow each other; without a copy.
+
+        Raises DamagedObject for bytes that are no batches.
+        """
+
+    def kept(self, index: ObjectIndex, cache: BlockCache) -> tuple[CacheRead, int] | None:
+        """What of it is in memory, as far as that goes, and the bytes of the blocks it is out of.
+
+        None: not even its first block is. As `BlockCache.get` and `gather`.
+        """
+
 class BlockCache:
     """Blocks and indexes of objects that were read, within a budget of bytes (S3-FIFO).
 

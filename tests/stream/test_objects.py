@@ -13,6 +13,7 @@ from automq._native import (
     LogCache,
     ObjectIndex,
     ObjectWriter,
+    Wish,
     build_object,
     cut,
     inspect_object,
@@ -155,3 +156,33 @@ def test_the_block_cache_keeps_blocks_and_indexes() -> None:
     cache.drop_object(42)
     assert (cache.get(42, 0), cache.get_index(42), cache.bytes) == (None, None, 0)
     assert (cache.hits, cache.misses, cache.entries) == (2, 2, 0)
+
+
+def test_a_read_goes_on_as_far_as_memory_has_the_blocks() -> None:
+    writer = ObjectWriter(object_id=42, cluster_id=CLUSTER, block_bytes=150)
+    writer.add(5, 0, 4, [batch(offset) for offset in range(4)])
+    result = writer.finish()
+    assert result is not None
+    data, cache = body(result), BlockCache(bytes_max=1 << 20)
+    index, wish = index_of(data), Wish(5, 0, 100, 1000)
+    assert wish.kept(index, cache) is None
+    first, second, third, _ = refs = wish.blocks(index)
+    for ref in (first, second):
+        block = open_block(data.slice(ref.position, ref.position + ref.size_bytes), ref)
+        cache.put(ref.object_id, ref.position, block)
+    kept = wish.kept(index, cache)
+    assert kept is not None
+    read, blocks_bytes = kept
+    assert (read.size_bytes, read.next_offset) == (200, third.start)
+    assert blocks_bytes == first.size_bytes + second.size_bytes
+    assert len(refs) == 4
+
+
+def test_a_read_that_has_no_room_gets_one_batch_where_it_must() -> None:
+    data = body(built())
+    refs = Wish(5, 7, 20, -1).blocks(index_of(data))
+    blocks = [
+        open_block(data.slice(ref.position, ref.position + ref.size_bytes), ref) for ref in refs
+    ]
+    assert Wish(5, 7, 20, -1).gather(refs, blocks).next_offset == 8
+    assert Wish(5, 7, 20, -1, at_least_one=False).gather(refs, blocks).size_bytes == 0

@@ -4,6 +4,7 @@
 //! * [`object`]: the format of objects, byte by byte; writing, finding, verifying, listing.
 //! * [`blockcache`]: blocks and indexes of objects that were read, within a budget of bytes.
 //! * [`summed`]: batches with the checksum that they came with, so that none is computed twice.
+//! * [`wish`]: what one read needs of an object, and gets out of its blocks.
 //!
 //! No I/O, no Python, no knowledge of topics. Bytes that come from a store are verified before they
 //! are believed, and whatever they are, nothing panics.
@@ -13,3 +14,4 @@ pub mod blockcache;
 pub mod cache;
 pub mod object;
 pub mod summed;
+pub mod wish;

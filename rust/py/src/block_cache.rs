@@ -1,16 +1,80 @@
-//! Binding of `automq-log`: the block cache.
+//! Binding of `automq-log`: the block cache, and reading out of blocks.
 
 use std::sync::Arc;
 
 use automq_log::blockcache::{BlockCache, Cached};
+use automq_log::wish::Wish;
 use bytes::Bytes;
 use pyo3::prelude::*;
 
 use crate::buf::{Buf, Octets};
-use crate::object::PyObjectIndex;
+use crate::log::PyCacheRead;
+use crate::object::{PyBlockRef, PyObjectIndex, corrupt};
 
 pub fn add_to(m: &Bound<'_, PyModule>) -> PyResult<()> {
-    m.add_class::<PyBlockCache>()
+    m.add_class::<PyBlockCache>()?;
+    m.add_class::<PyWish>()
+}
+
+#[pyclass(frozen, name = "Wish", module = "automq._native")]
+struct PyWish {
+    wish: Wish,
+}
+
+#[pymethods]
+impl PyWish {
+    #[new]
+    #[pyo3(signature = (
+        stream_id, start_offset, end_offset, bytes_max, *, at_least_one = true, blocks_max = 16
+    ))]
+    fn new(
+        stream_id: i64,
+        start_offset: i64,
+        end_offset: i64,
+        bytes_max: i64,
+        at_least_one: bool,
+        blocks_max: usize,
+    ) -> Self {
+        let bytes_max = usize::try_from(bytes_max).unwrap_or(0);
+        let (stream, start, end) = (stream_id, start_offset, end_offset);
+        Self { wish: Wish { stream, start, end, bytes_max, at_least_one, blocks_max } }
+    }
+
+    #[getter]
+    fn stream_id(&self) -> i64 {
+        self.wish.stream
+    }
+
+    #[getter]
+    fn start_offset(&self) -> i64 {
+        self.wish.start
+    }
+
+    fn below(&self, end_offset: i64) -> Self {
+        Self { wish: Wish { end: self.wish.end.min(end_offset), ..self.wish } }
+    }
+
+    fn blocks(&self, index: &PyObjectIndex) -> Vec<PyBlockRef> {
+        self.wish.blocks(&index.index).into_iter().map(|block| PyBlockRef { block }).collect()
+    }
+
+    fn gather(
+        &self,
+        refs: Vec<PyRef<'_, PyBlockRef>>,
+        blocks: Vec<Octets>,
+    ) -> PyResult<PyCacheRead> {
+        let blocks = refs.iter().map(|of| of.block).zip(blocks.into_iter().map(|data| data.0));
+        Ok(PyCacheRead { read: self.wish.gather(blocks).map_err(corrupt)? })
+    }
+
+    fn kept(
+        &self,
+        index: &PyObjectIndex,
+        cache: &PyBlockCache,
+    ) -> PyResult<Option<(PyCacheRead, u64)>> {
+        let kept = self.wish.kept(&index.index, &cache.cache).map_err(corrupt)?;
+        Ok(kept.map(|(read, blocks_bytes)| (PyCacheRead { read }, blocks_bytes)))
+    }
 }
 
 /// No block lies here: the place of an object's index in the cache.

@@ -316,8 +316,8 @@ impl PyObjectIndex {
 }
 
 #[pyclass(frozen, name = "BlockRef", module = "automq._native")]
-struct PyBlockRef {
-    block: BlockRef,
+pub struct PyBlockRef {
+    pub block: BlockRef,
 }
 
 #[pymethods]
@@ -425,10 +425,11 @@ fn cut(
     at_least_one: bool,
 ) -> PyResult<PyCacheRead> {
     let read = object::cut(&batches.0, start_offset, end_offset, bytes_max, at_least_one);
-    let bad = |bad: automq_batch::Corrupt| {
-        damaged(Damage { position: bad.position as u64, why: bad.why })
-    };
-    Ok(PyCacheRead { read: read.map_err(bad)? })
+    Ok(PyCacheRead { read: read.map_err(corrupt)? })
+}
+
+pub fn corrupt(bad: automq_batch::Corrupt) -> PyErr {
+    damaged(Damage { position: bad.position as u64, why: bad.why })
 }
 
 #[pyfunction]

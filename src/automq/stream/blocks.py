@@ -125,16 +125,6 @@ class BlockReader:
             self._cache.get(ref.object_id, ref.position)
         return [whole(blocks[ref.position]) for ref in refs]
 
-    def get_kept(self, refs: Sequence[BlockRef], start_offset: int) -> list[Buf]:
-        """The contents of the first of `refs`, as long as they are in memory."""
-        found: list[Buf] = []
-        for ref in refs:
-            kept = self._kept(ref, start_offset)
-            if kept is None:
-                break
-            found.append(kept)
-        return found
-
     def _kept(self, ref: BlockRef, start_offset: int) -> Buf | None:
         is_again = ref.start < start_offset
         return self._cache.get(ref.object_id, ref.position, is_again=is_again)

@@ -7,9 +7,9 @@ from collections.abc import Callable
 from functools import partial
 from typing import NamedTuple
 
-from automq._native import Batch, CacheRead, Lane, LogCache, Producing, Run, stamp
+from automq._native import Batch, CacheRead, Lane, LogCache, Producing, Run, Wish, stamp
 from automq.stream.fair_share import Taker
-from automq.stream.reader import ObjectReader, Read, Wish
+from automq.stream.reader import ObjectReader, Read
 from automq.stream.wal import Wal, WalBusy, WalFailed, WalOptions
 from automq.world.probe import probe
 from automq.world.waiting import settle
@@ -329,7 +329,9 @@ class StreamEngine:
         taker: Taker,
     ) -> Read | None:
         """Whole batches of objects that are in memory, to be released; None if they are not."""
-        wish = Wish(stream.stream_id, start_offset, end_offset, bytes_max, at_least_one)
+        wish = Wish(
+            stream.stream_id, start_offset, end_offset, bytes_max, at_least_one=at_least_one
+        )
         return self.reader.read_kept(wish, taker)
 
     async def read(
@@ -352,7 +354,9 @@ class StreamEngine:
             cached = self.read_cached(stream, start_offset, end_offset, bytes_max, at_least_one)
             if cached is not None:
                 return cached
-            wish = Wish(stream.stream_id, start_offset, end_offset, bytes_max, at_least_one)
+            wish = Wish(
+                stream.stream_id, start_offset, end_offset, bytes_max, at_least_one=at_least_one
+            )
             found = await self.reader.read(wish, taker)
             if found is not None:
                 return found

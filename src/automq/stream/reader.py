@@ -3,15 +3,15 @@
 import asyncio
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from automq._native import (
     BlockCache,
     BlockRef,
     Buf,
+    CacheRead,
     DamagedObject,
-    ObjectIndex,
-    cut,
+    Wish,
     find_timestamp,
     open_digest,
 )
@@ -26,20 +26,8 @@ log = logging.getLogger(__name__)
 
 LOCATE_ATTEMPTS = 3
 RANGES_AT_ONCE = 1_000
-BLOCKS_AT_ONCE = 16
 AHEAD_PIECE_BYTES = 2 << 20
 """One read ahead of a reader; several are on their way at a time."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What one read is for: batches of `[start_offset, end_offset)`, no more than `bytes_max`."""
-
-    stream_id: int
-    start_offset: int
-    end_offset: int
-    bytes_max: int
-    at_least_one: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,27 +118,28 @@ class ObjectReader:
         index = None if found is None else self.blocks.kept_index(found.object_id)
         if found is None or index is None:
             return None
-        wish = replace(wish, end_offset=min(wish.end_offset, found.end_offset))
-        refs = wanted(index, wish)
-        kept = self.blocks.get_kept(refs, wish.start_offset)
-        refs = refs[: len(kept)]
-        memory = self.blocks.memory.take_now(taker, sum_bytes(refs)) if kept else None
+        wish = wish.below(found.end_offset)
+        kept = wish.kept(index, self.blocks.cache)
+        if kept is None:
+            return None
+        read, blocks_bytes = kept
+        memory = self.blocks.memory.take_now(taker, blocks_bytes)
         if memory is None:
             return None
         cursor = self._ahead.take(wish.stream_id, wish.start_offset)
-        return self._finish(wish, cursor, found, assemble(wish, refs, kept, memory))
+        return self._finish(wish, cursor, found, held_read(read, memory))
 
     async def _read_range(self, found: FoundRange, wish: Wish, taker: Taker) -> Read:
         index = await self.blocks.index(found, taker)
-        wish = replace(wish, end_offset=min(wish.end_offset, found.end_offset))
-        refs = wanted(index, wish)
+        wish = wish.below(found.end_offset)
+        refs = wish.blocks(index)
         cursor = self._ahead.take(wish.stream_id, wish.start_offset)
         if cursor is not None and self._was_lost(cursor, refs):
             cursor.lost()
         memory = await self.blocks.memory.take(taker, sum_bytes(refs))
         try:
             blocks = await self.blocks.get(refs, wish.start_offset, memory)
-            read = assemble(wish, refs, blocks, memory)
+            read = held_read(wish.gather(refs, blocks), memory)
         except BaseException:
             memory.release()
             raise
@@ -211,7 +200,7 @@ class ObjectReader:
                 found = ranges[0]
                 index = await self.blocks.index(found, taker)
                 piece_bytes = min(cursor.room_bytes, AHEAD_PIECE_BYTES)
-                refs = wanted(index, Wish(stream_id, offset, found.end_offset, piece_bytes, True))
+                refs = Wish(stream_id, offset, found.end_offset, piece_bytes).blocks(index)
                 if cursor.ahead_offset != offset:
                     continue
                 missing = [ref for ref in refs if not self.blocks.is_near(ref)]
@@ -296,34 +285,5 @@ class ObjectReader:
         return open_digest(data, ref)
 
 
-def assemble(wish: Wish, refs: Sequence[BlockRef], blocks: Sequence[Buf], memory: Grant) -> Read:
-    """Cut what was wished for out of the blocks at `refs`."""
-    pieces: list[Buf] = []
-    size_bytes, next_offset = 0, wish.start_offset
-    for ref, data in zip(refs, blocks, strict=True):
-        first = wish.at_least_one and size_bytes == 0
-        room = max(wish.bytes_max - size_bytes, 0)
-        part = cut(data, next_offset, wish.end_offset, room, first)
-        pieces += part.bufs
-        size_bytes += part.size_bytes
-        next_offset = part.next_offset
-        if cut(data, next_offset, ref.end, 0, True).size_bytes > 0:
-            break
-        # Nothing of this block is left; log compaction may have taken its last offsets.
-        next_offset = ref.end
-    return Read(pieces, size_bytes, next_offset, memory)
-
-
-def wanted(index: ObjectIndex, wish: Wish) -> list[BlockRef]:
-    """The blocks to read for a wish, at least one if there is one.
-
-    The last one may be wanted in part: the next read finds the rest of it in memory.
-    """
-    refs: list[BlockRef] = []
-    total_bytes = 0
-    for ref in index.find(wish.stream_id, wish.start_offset, limit=BLOCKS_AT_ONCE):
-        if ref.start >= wish.end_offset or (refs and total_bytes >= wish.bytes_max):
-            break
-        refs.append(ref)
-        total_bytes += ref.size_bytes
-    return refs
+def held_read(read: CacheRead, memory: Grant) -> Read:
+    return Read(read.bufs, read.size_bytes, read.next_offset, memory)

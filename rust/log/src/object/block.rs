@@ -163,7 +163,19 @@ pub fn cut(
     bytes_max: usize,
     at_least_one: bool,
 ) -> Result<CacheRead, Corrupt> {
+    cut_on(batches, start, end, bytes_max, at_least_one).map(|(read, _)| read)
+}
+
+/// The same, and the next offset of the batch at which it stopped; None: nothing is left.
+pub(crate) fn cut_on(
+    batches: &Bytes,
+    start: i64,
+    end: i64,
+    bytes_max: usize,
+    at_least_one: bool,
+) -> Result<(CacheRead, Option<i64>), Corrupt> {
     let mut read = CacheRead::empty(start);
+    let mut stopped_at = None;
     let mut from = None;
     let mut to = 0;
     for batch in walk(batches, 0) {
@@ -174,6 +186,7 @@ pub fn cut(
         let first = *from.get_or_insert(batch.position);
         let fits = batch.end_position() - first <= bytes_max || (at_least_one && to == 0);
         if batch.next_offset() > end || !fits {
+            stopped_at = Some(batch.next_offset());
             break;
         }
         if to == 0 {
@@ -186,5 +199,5 @@ pub fn cut(
         read.size_bytes = to - from;
         read.bufs.push(batches.slice(from..to));
     }
-    Ok(read)
+    Ok((read, stopped_at))
 }

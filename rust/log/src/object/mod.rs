@@ -50,6 +50,7 @@ mod tests;
 
 use std::fmt;
 
+pub(crate) use block::cut_on;
 pub use block::{BlockRef, DigestRef, cut, open_block, open_digest, open_summed_block};
 pub use build::build_object;
 pub use footer::{FOOTER_BYTES, Footer, parse_footer};
