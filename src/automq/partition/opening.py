@@ -1,7 +1,6 @@
 """From what the controller and the store know of a partition to its state, without its data."""
 
 import logging
-from collections.abc import Sequence
 
 from automq._native import decode_digest
 from automq.objectstore import NotFound
@@ -26,25 +25,6 @@ async def load(partition: Partition) -> None:
     Raises MissingData, DamagedObject, UnknownSnapshot; NotLeaderOrFollower if it was the successor
     of this process that has deleted what is missing.
     """
-    for _ in range(ATTEMPTS - 1):
-        try:
-            await load_once(partition)
-        except NotFound as missing:
-            # Compaction may have replaced it since; only the extents can tell.
-            log.info("opening %s again: %s", partition, missing)
-        else:
-            break
-    else:
-        try:
-            await load_once(partition)
-        except NotFound as missing:
-            await partition.engine.reader.confirm()
-            raise MissingData(f"{partition}: {missing}") from None
-    partition.become_ready()
-
-
-async def load_once(partition: Partition) -> None:
-    """Take the state from the snapshot and the digests. Raises NotFound as well."""
     partition.producers = ProducerStates()
     partition.segments = Segments(start_offset=partition.data.start_offset)
     at_offset = partition.log_start_offset
@@ -55,7 +35,23 @@ async def load_once(partition: Partition) -> None:
         partition.producers = ProducerStates.load([snapshot.producers])
         partition.segments = Segments(snapshot.segments)
     end_offset = partition.log_end_offset
-    offset = at_offset
+    await follow(partition, at_offset, end_offset)
+    partition.producers.advance(end_offset)
+    partition.producers.settle(end_offset)
+    partition.producers.trim(partition.log_start_offset)
+    partition.segments.trim(partition.log_start_offset)
+    partition.epochs.trim(partition.log_start_offset)
+    partition.become_ready()
+
+
+async def follow(partition: Partition, offset: int, end_offset: int) -> None:
+    """Apply what the ranges from `offset` to `end_offset` did. Raises like `load`.
+
+    Merging replaces and deletes objects all the time, perhaps each of them before it is read here:
+    the extents are asked for again where one is missing, and it is damage when they name a missing
+    one `ATTEMPTS` times at the same offset.
+    """
+    missing = 0
     while offset < end_offset:
         ranges = await partition.engine.reader.locate(
             partition.data.stream_id, offset, RANGES_AT_ONCE
@@ -66,13 +62,18 @@ async def load_once(partition: Partition) -> None:
             raise MissingData(
                 f"{partition}: no object holds offset {offset}, its end is {end_offset}"
             )
-        await add_ranges(partition, ranges, at_offset)
-        offset = ranges[-1].end_offset
-    partition.producers.advance(end_offset)
-    partition.producers.settle(end_offset)
-    partition.producers.trim(partition.log_start_offset)
-    partition.segments.trim(partition.log_start_offset)
-    partition.epochs.trim(partition.log_start_offset)
+        try:
+            for found in ranges:
+                if found.start_offset > offset:
+                    break
+                await add_range(partition, found, offset)
+                offset, missing = found.end_offset, 0
+        except NotFound as why:
+            missing += 1
+            log.info("opening %s, at offset %d: %s", partition, offset, why)
+            if missing == ATTEMPTS:
+                await partition.engine.reader.confirm()
+                raise MissingData(f"{partition}: {why}") from None
 
 
 async def newest_snapshot(partition: Partition) -> Snapshot | None:
@@ -86,23 +87,19 @@ async def newest_snapshot(partition: Partition) -> Snapshot | None:
     return decode_snapshot(found.bufs, f"{partition}: state stream {state.stream_id}")
 
 
-async def add_ranges(partition: Partition, ranges: Sequence[FoundRange], at_offset: int) -> None:
-    """Apply what each range did behind `at_offset`, in order.
+async def add_range(partition: Partition, found: FoundRange, offset: int) -> None:
+    """Apply what a range did from `offset` on, which lies in it: all before is known.
 
-    A range that begins before it is applied in part: the snapshot has the rest of it.
+    Producers know by themselves what they have seen. Raises NotFound before it has done anything.
     """
-    config = partition.config
-    for found in ranges:
-        digest = await partition.engine.reader.digest(found, partition.data.stream_id)
-        for entry in decode_digest(digest) if digest is not None else ():
-            partition.producers.apply(entry)
-        if found.end_offset > at_offset:
-            first_offset = max(found.start_offset, at_offset)
-            share = (found.end_offset - first_offset) / (found.end_offset - found.start_offset)
-            partition.segments.add(
-                base_offset=first_offset,
-                size_bytes=round(found.size_bytes * share),
-                max_timestamp=found.max_timestamp,
-                segment_bytes=config.segment_bytes,
-                segment_ms=config.segment_ms,
-            )
+    digest = await partition.engine.reader.digest(found, partition.data.stream_id)
+    for entry in decode_digest(digest) if digest is not None else ():
+        partition.producers.apply(entry)
+    share = (found.end_offset - offset) / (found.end_offset - found.start_offset)
+    partition.segments.add(
+        base_offset=offset,
+        size_bytes=round(found.size_bytes * share),
+        max_timestamp=found.max_timestamp,
+        segment_bytes=partition.config.segment_bytes,
+        segment_ms=partition.config.segment_ms,
+    )
