@@ -4,13 +4,13 @@ A producer sends at a steady rate and a reader follows it, while 8 consumers rea
 only in objects, at full speed. Phases of one run take turns:
 
 * `alone`: nobody reads the backlog.
-* `spinning`: a process beside the broker burns one core, and asks the broker for nothing. On a
-  machine of two cores the cold consumers take as much for themselves: what they cost by that is no
-  work of the broker's.
+* `burning`: a process beside the broker asks it for nothing, and burns as much of a core as the
+  consumers took for themselves in the phases before (a whole one with `--burnt-core`). What they
+  cost by that on a machine of two cores is no work of the broker's.
 * `cold`: the 8 consumers read, in one native process.
 
-What the broker adds is cold beside spinning; what a user of such a machine sees is cold beside
-alone. `--nice` gives the consumers and the spinning process only what nobody else wants of the
+What the broker adds is cold beside burning; what a user of such a machine sees is cold beside
+alone. `--nice` gives the consumers and the burning process only what nobody else wants of the
 cores; `--cold-mb-s` holds the consumers to a rate, as those on other machines are by their network.
 Goal: p99 of acknowledgements and of the tail reader grow by less than a fifth.
 """
@@ -39,6 +39,16 @@ LIVE, OLD = "live", "old"
 LEAD_S, WARM_UP_S = 0.5, 1.0
 LINGER_MS = 5
 GOAL_PERCENT = 20.0
+BURN = """
+import sys, time
+share, slice_s = float(sys.argv[1]), 0.005
+while True:
+    ends_s = time.monotonic() + slice_s * share
+    while time.monotonic() < ends_s:
+        pass
+    if share < 1:
+        time.sleep(slice_s * (1 - share))
+"""
 FIGURES = ("ack_p50_us", "ack_p99_us", "end_to_end_p50_us", "end_to_end_p99_us")
 
 
@@ -49,6 +59,8 @@ class Phase:
     latency: list[Report] = field(default_factory=list)
     cpu_share: list[float] = field(default_factory=list)
     cold_mb_per_s: list[float] = field(default_factory=list)
+    client_share: list[float] = field(default_factory=list)
+    """Of a core: what the cold consumers took for themselves."""
 
     def ms(self, name: str) -> float:
         """The median of the rounds."""
@@ -85,9 +97,13 @@ def prepare(broker: Automq, backlog_gb: float) -> None:
 
 def measure(broker: Automq, args: argparse.Namespace) -> dict[str, Phase]:
     """The rounds; each begins with another phase."""
-    names = ["alone", "spinning", "cold"]
+    names = ["alone", "burning", "cold"]
     phases = {name: Phase() for name in names}
     one_round(broker, "alone", Phase(), args)
+    if not args.burnt_core:
+        learned = Phase()
+        one_round(broker, "cold", learned, args)
+        args.burnt_share = min(1.0, median(learned.client_share))
     for number in range(args.rounds):
         turn = number % len(names)
         for name in (*names[turn:], *names[:turn]):
@@ -97,9 +113,10 @@ def measure(broker: Automq, args: argparse.Namespace) -> dict[str, Phase]:
 
 
 def one_round(broker: Automq, name: str, phase: Phase, args: argparse.Namespace) -> None:
-    with disturbed(broker, name, args) as finish:
+    with disturbed(broker, name, args) as (beside, finish):
         time.sleep(LEAD_S)
         before = usage(broker.pid)
+        clients = usage(beside.pid) if beside else None
         report = load.run(
             "latency",
             broker.bootstrap,
@@ -112,6 +129,11 @@ def one_round(broker: Automq, name: str, phase: Phase, args: argparse.Namespace)
             seconds=args.seconds,
         )
         after = usage(broker.pid)
+        if name == "cold" and beside and clients:
+            taken = usage(beside.pid)
+            phase.client_share.append((taken.cpu_s - clients.cpu_s) / (taken.at_s - clients.at_s))
+            if not args.burnt_core:
+                args.burnt_share = min(1.0, median(phase.client_share))
         cold = finish()
     phase.latency.append(report)
     phase.cpu_share.append((after.cpu_s - before.cpu_s) / (after.at_s - before.at_s))
@@ -123,12 +145,12 @@ def one_round(broker: Automq, name: str, phase: Phase, args: argparse.Namespace)
 @contextmanager
 def disturbed(
     broker: Automq, name: str, args: argparse.Namespace
-) -> Iterator[Callable[[], Report | None]]:
+) -> Iterator[tuple["subprocess.Popen[str] | None", Callable[[], Report | None]]]:
     """What goes on beside it; the call ends it, with what the cold consumers have to say."""
     if name == "alone":
-        yield lambda: None
+        yield None, lambda: None
         return
-    words = [sys.executable, "-c", "while True: pass"]
+    words = [sys.executable, "-c", BURN, f"{args.burnt_share}"]
     if name == "cold":
         words = cold_readers(broker, args)
     if args.nice:
@@ -144,7 +166,7 @@ def disturbed(
             return load.last_report(out)
 
         try:
-            yield finish
+            yield process, finish
         finally:
             process.kill()
 
@@ -175,13 +197,14 @@ def show(phases: dict[str, Phase], args: argparse.Namespace, load_average: float
         f"{' (nice 19)' if args.nice else ''} got {median(cold.cold_mb_per_s):.0f} MB/s; "
         f"load average {load_average:.1f} before\n"
     )
-    print("| ms, medians | alone | spinning | cold | beside alone | beside spinning |")
+    burnt = f"{args.burnt_share * 100:.0f} % of a core burnt"
+    print(f"| ms, medians | alone | {burnt} | cold | beside alone | beside burning |")
     print("|---|---:|---:|---:|---:|---:|")
     for name in FIGURES:
-        alone, spinning, busy = (phases[it].ms(name) for it in ("alone", "spinning", "cold"))
-        beside = [f"{(busy / it - 1) * 100:+.0f} %" for it in (alone, spinning)]
+        alone, burning, busy = (phases[it].ms(name) for it in ("alone", "burning", "cold"))
+        beside = [f"{(busy / it - 1) * 100:+.0f} %" for it in (alone, burning)]
         title = name.removesuffix("_us").replace("_", " ")
-        print(f"| {title} | {alone:.2f} | {spinning:.2f} | {busy:.2f} | {' | '.join(beside)} |")
+        print(f"| {title} | {alone:.2f} | {burning:.2f} | {busy:.2f} | {' | '.join(beside)} |")
     cores = (f"{median(phase.cpu_share) * 100:.0f} %" for phase in phases.values())
     print(f"| broker, of a core | {' | '.join(cores)} | | |")
     print(f"\nGoal: p99 grows by less than {GOAL_PERCENT:.0f} %.")
@@ -194,6 +217,8 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--rate", type=int, default=10_000, help="records a second")
     parser.add_argument("--backlog-gb", type=float, default=2.0)
     parser.add_argument("--nice", action="store_true", help="what disturbs runs at nice 19")
+    parser.add_argument("--burnt-core", action="store_true", help="burn a whole core")
+    parser.set_defaults(burnt_share=1.0)
     parser.add_argument("--cold-mb-s", type=float, help="all cold consumers together, at most")
     parser.add_argument("--store", choices=stores.KINDS, default="directory")
     parser.add_argument("--dir", type=Path, default=ROOT / "target", help="where the data go")

@@ -1,17 +1,23 @@
 """Old data gives way to appends, and is never starved by them."""
 
 import asyncio
+from dataclasses import fields
 from math import inf
+from typing import Any
 
 from automq.broker.cold_pace import (
     BYTES_PER_S_MIN,
     CATCH_UP,
     LATE_MS,
     LOOK_MS,
+    SYNCS_MIN,
     WAIT_MS_MAX,
     ColdPace,
     ColdPacing,
+    Syncs,
+    UsualSyncs,
 )
+from automq.stream.wal import WalStats
 from automq.world.background import Background
 from broker.test_cold_fetch import ask, memory, now_s, opened, written
 from support.requests import FETCH_VERSION, PRODUCE_VERSION, fetch, produce
@@ -77,6 +83,37 @@ def test_answers_take_turns_at_the_rate_and_wait_no_longer_than_they_may() -> No
     assert pace.wait_ms(answer_bytes, now_ms=5000) == 0
 
 
+def test_syncs_that_take_longer_than_while_nothing_was_sent_are_slower() -> None:
+    usual = UsualSyncs()
+    usual.undisturbed(Syncs(100, 50_000))
+    assert not usual.are_slower(Syncs(10, 7_000), at_lowest_rate=False)
+    assert [usual.are_slower(Syncs(10, 20_000), at_lowest_rate=False) for _ in range(9)][-1]
+    usual.undisturbed(Syncs(100, 250_000))
+    assert not usual.are_slower(Syncs(10, 20_000), at_lowest_rate=False)
+
+
+def test_one_slow_look_at_the_syncs_says_nothing() -> None:
+    usual = UsualSyncs()
+    usual.undisturbed(Syncs(100, 50_000))
+    usual.are_slower(Syncs(10, 5_000), at_lowest_rate=False)
+    assert not usual.are_slower(Syncs(10, 15_000), at_lowest_rate=False)
+    assert not usual.are_slower(Syncs(0, 0), at_lowest_rate=False)
+
+
+def test_what_is_usual_is_not_known_by_a_few_syncs() -> None:
+    usual = UsualSyncs()
+    usual.undisturbed(Syncs(SYNCS_MIN - 1, 10))
+    assert not usual.are_slower(Syncs(100, 10**9), at_lowest_rate=False)
+
+
+def test_syncs_that_are_slow_at_the_lowest_rate_are_slow_for_another_reason() -> None:
+    usual = UsualSyncs()
+    usual.undisturbed(Syncs(100, 50_000))
+    assert [usual.are_slower(Syncs(10, 50_000), at_lowest_rate=False) for _ in range(5)][-1]
+    assert not usual.are_slower(Syncs(10, 50_000), at_lowest_rate=True)
+    assert not usual.are_slower(Syncs(10, 50_000), at_lowest_rate=False)
+
+
 class BusyClock(LoopClock):
     """Every turn of the loop takes longer than it should."""
 
@@ -87,25 +124,57 @@ class BusyClock(LoopClock):
         return super().monotonic_ms() + self.turns * LATE_MS * 2
 
 
+class SteadyLog:
+    """A log to which something is appended at every look, each sync as long as it is told."""
+
+    def __init__(self) -> None:
+        self.end = 0
+        self.sync_us = 500
+        self._sync_us_sum = 0
+
+    def stats(self) -> WalStats:
+        self.end += 1
+        self._sync_us_sum += self.sync_us
+        counters: dict[str, Any] = dict.fromkeys((field.name for field in fields(WalStats)), 0)
+        return WalStats(
+            **{**counters, "commits": self.end, "sync_us_sum": self._sync_us_sum, "sync_counts": ()}
+        )
+
+
+async def sending(pacing: ColdPacing, looks: int) -> None:
+    for _ in range(2 * looks):
+        pacing.wait_ms(MIB * 10)
+        await asyncio.sleep(LOOK_S / 2)
+
+
 @virtual
 async def test_the_length_of_turns_is_looked_at_while_old_data_is_sent_and_new_is_appended() -> (
     None
 ):
-    appended = 0
-
-    def position() -> int:
-        nonlocal appended
-        appended += 1
-        return appended
-
     async with asyncio.TaskGroup() as tasks:
-        pacing = ColdPacing(Background(tasks), BusyClock(), position)
-        for _ in range(100):
-            pacing.wait_ms(MIB)
-            await asyncio.sleep(LOOK_S / 2)
+        pacing = ColdPacing(Background(tasks), BusyClock(), SteadyLog())
+        await sending(pacing, looks=50)
         assert pacing.pace.bytes_per_s == BYTES_PER_S_MIN
         await asyncio.sleep(1)
         assert len(asyncio.all_tasks()) == 1, "nobody looks when nothing is sent"
+
+
+@virtual
+async def test_old_data_is_sent_slower_while_syncs_take_longer_than_before() -> None:
+    log = SteadyLog()
+    for _ in range(SYNCS_MIN):
+        log.stats()
+    async with asyncio.TaskGroup() as tasks:
+        pacing = ColdPacing(Background(tasks), LoopClock(), log)
+        await sending(pacing, looks=10)
+        assert pacing.pace.bytes_per_s == inf
+        log.sync_us = 5_000
+        await sending(pacing, looks=20)
+        assert pacing.pace.bytes_per_s < 150 * MIB
+        log.sync_us = 500
+        slow = pacing.pace.bytes_per_s
+        await sending(pacing, looks=20)
+        assert pacing.pace.bytes_per_s > slow
 
 
 @virtual

@@ -71,9 +71,7 @@ class Broker:
     def __post_init__(self) -> None:
         self.partitions.on_closed = self._resign
         self.fetches = Fetches(self.background)
-        self.cold_pacing = ColdPacing(
-            self.background, self.world.clock, lambda: self.engine.wal.end
-        )
+        self.cold_pacing = ColdPacing(self.background, self.world.clock, self.engine.wal)
         self.auto_topics = AutoTopics(
             controller=self.controller,
             config=self.config,
