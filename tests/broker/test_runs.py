@@ -1,6 +1,8 @@
 """Runs: what the core does with plain produce requests is what the general way does with them."""
 
+import gc
 import random
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -341,3 +343,16 @@ async def test_what_the_core_wrote_to_a_real_log_is_recovered(tmp_path: Path) ->
     assert [(it.stream_id, it.epoch, it.base_offset) for it in records] == [
         (7, 3, number) for number in range(len(values))
     ]
+
+
+def test_a_log_and_who_appends_to_it_in_the_core_are_let_go_together() -> None:
+    class OwnsItsAppender:
+        def __init__(self) -> None:
+            self.producing = Producing(self.append, LogCache(bytes_max=1 << 20))
+
+        def append(self) -> int:
+            return 0
+
+    gone = weakref.ref(OwnsItsAppender())
+    gc.collect()
+    assert gone() is None

@@ -8,7 +8,9 @@ use automq_log::cache::LogCache;
 use automq_produce::{Lane, Limits, Log, Producing, Refusal, Seen, Segment};
 use automq_wal::Checked;
 use bytes::Bytes;
+use pyo3::PyTraverseError;
 use pyo3::exceptions::PyAssertionError;
+use pyo3::gc::PyVisit;
 use pyo3::prelude::*;
 use pyo3::types::PyBytes;
 
@@ -178,6 +180,15 @@ impl PyProducing {
             None => Appending::Method(append.unbind()),
         };
         Self { producing: Producing::default(), appending, cache: Arc::clone(&cache.cache) }
+    }
+
+    /// The log's method holds whoever holds this: without a word of it no collector finds the circle,
+    /// and a process that starts nodes again and again (tests, the simulation) keeps them all.
+    fn __traverse__(&self, visit: PyVisit<'_>) -> Result<(), PyTraverseError> {
+        match &self.appending {
+            Appending::Method(method) => visit.call(method),
+            Appending::Files(files) => visit.call(files),
+        }
     }
 
     fn add(&mut self, topic: &str, topic_id: [u8; 16], index: i32, lane: &PyLane) {
