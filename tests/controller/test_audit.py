@@ -99,6 +99,11 @@ async def test_an_audit_waits_once_for_all_that_is_missing() -> None:
         (Is.MISSING, key) for key in sorted(lost, key=lambda it: it[-16:])
     ]
     assert asyncio.get_running_loop().time() - started_s < 13
+    job = machine.audit()
+    findings = list((await job.run()).findings)
+    started_s = asyncio.get_running_loop().time()
+    assert (await verify(job, machine.store)).findings == findings
+    assert asyncio.get_running_loop().time() == started_s
 
 
 @virtual

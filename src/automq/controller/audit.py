@@ -97,8 +97,7 @@ class Audit:
         self._wal_store = wal_store
         self._before, self._after = before, after
         self._clock = clock
-        self.look = SecondLook()
-        """For what seems to be missing."""
+        self._look = SecondLook()
         self._leaked_wal_keys: list[tuple[ObjectStore, list[str]]] = []
         self.report = Report()
         self.is_empty = False
@@ -126,7 +125,7 @@ class Audit:
         wal_place = [info async for info in self._wal_listing()]
         await self._after.load()
         log = {info.key: info for info in listed if info.key.startswith("meta/")}
-        for finding in await log_findings(self._before, self._after, log, self.look):
+        for finding in await log_findings(self._before, self._after, log, self._look):
             self.report.find(finding)
         if ends_early(self._after, log):
             # What else is there cannot be judged by what is known.
@@ -172,7 +171,7 @@ class Audit:
             self.report.count(Is.WAL, info.size_bytes)
         before, now_ms = self._before.image, self._clock.now_ms()
         job = WalAudit(
-            store, before, self.image, self._newest, self.report, self.look, now_ms=now_ms
+            store, before, self.image, self._newest, self.report, self._look, now_ms=now_ms
         )
         for held in logs:
             await job.judge(held)
@@ -225,7 +224,7 @@ class Audit:
         key = data_key(self.cluster_id, object_id)
         if info is None:
             is_needed = partial(self.is_still_read, object_id)
-            info = await self.look.find(partial(self._head, key), is_needed)
+            info = await self._look.find(partial(self._head, key), is_needed)
             if info is None:
                 if await is_needed():
                     why = f"{known.live} streams have data in it"

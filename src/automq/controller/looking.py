@@ -16,9 +16,9 @@ T = TypeVar("T")
 class SecondLook:
     """Asks for what must be there as often, and with the pauses, that a taker of a log does.
 
-    All that one audit looks for shares the pauses, 12 s in all: what it asks for after them has
-    been away since before the first of them, and a store that lost much is not waited for each
-    time.
+    One look for all that was not listed: it shares the pauses, 13 s in all, for what is asked for
+    after them has been away since before the first of them. So a store that lost much is not waited
+    for each time.
     """
 
     def __init__(self) -> None:

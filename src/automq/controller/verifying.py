@@ -11,6 +11,7 @@ from typing import NamedTuple, TypeAlias
 from automq._native import BlockRef, DamagedObject, ObjectIndex, open_block, open_digest
 from automq.controller.audit import SLICE, Audit, is_read
 from automq.controller.judging import Is
+from automq.controller.looking import SecondLook
 from automq.controller.report import Finding, Report
 from automq.metadata.image import Image
 from automq.metadata.storage import Object
@@ -40,8 +41,12 @@ class WrongIndex(Exception):
 
 
 async def verify(audit: Audit, store: ObjectStore, progress: Progress | None = None) -> Report:
-    """Read every object, a few at a time, and add what is wrong to the audit's report."""
+    """Read every object, a few at a time, and add what is wrong to the audit's report.
+
+    What the audit has named as missing is not looked for again.
+    """
     verifier = _Verifier(audit, store)
+    missing = {it.key for it in audit.report.findings if it.what is Is.MISSING}
     total = audit.image.storage.tables.object_count
     done = 0
     objects = held_ranges(audit.image)
@@ -50,7 +55,7 @@ async def verify(audit: Audit, store: ObjectStore, progress: Progress | None = N
         nonlocal done
         # One iterator for all of them: each takes the next object.
         for object_id, known, ranges in objects:
-            if is_read(known):
+            if is_read(known) and data_key(audit.cluster_id, object_id) not in missing:
                 await verifier.check(object_id, known, ranges)
             done += 1
             if progress is not None:
@@ -100,7 +105,7 @@ class _Verifier:
 
         is_needed = partial(self._audit.is_still_read, object_id)
         try:
-            found = await self._audit.look.find(ask, is_needed)
+            found = await SecondLook().find(ask, is_needed)
         except (DamagedObject, Corrupt, WrongIndex) as error:
             report.find(Finding(Is.DAMAGED, key, known.bytes, str(error)))
             return
