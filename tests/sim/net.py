@@ -207,6 +207,9 @@ class ServerTransport(asyncio.Transport):
             assert self.protocol is not None
             self.protocol.pause_writing()
 
+    def get_write_buffer_size(self) -> int:
+        return len(self._link.to_client.buffer)
+
     def may_write(self) -> None:
         if self._is_full:
             self._is_full = False
