@@ -47,7 +47,7 @@ class Conversation:
     @property
     def is_current(self) -> bool:
         """Whether the other end is the newest incarnation, so that its word is the last."""
-        return not self.incarnation.was_superseded
+        return not self.incarnation.is_replaced
 
     def send(self, request: object, response: type[R], version: int) -> "asyncio.Future[R]":
         """Send a request; its answer. Fails with Lost when the connection does."""

@@ -161,11 +161,20 @@ class Incarnation:
         self.stopping = asyncio.Event()
         self.ended = asyncio.Event()
         self.failure: BaseException | None = None
+        self.elected = -1
+        """The epoch in which it won the metadata log."""
         self.was_superseded = False
         """A newer incarnation was started: what this one says may be old."""
 
     def __repr__(self) -> str:
         return self.process.name
+
+    @property
+    def is_replaced(self) -> bool:
+        """Whether a newer one was started, or an older one that was late has won the log since."""
+        return self.was_superseded or self.elected < max(
+            it.elected for it in self.node.incarnations
+        )
 
     @property
     def is_alive(self) -> bool:
@@ -248,6 +257,12 @@ class Node:
 
     def chance(self, name: str) -> random.Random:
         return random.Random(f"{self.seed} {name}")
+
+    def note_elected(self, process: Process | None, epoch: int) -> None:
+        """A process says that it has won the metadata log."""
+        for incarnation in self.incarnations:
+            if incarnation.process is process:
+                incarnation.elected = epoch
 
     def config_of_life(self, number: int) -> NodeConfig:
         """The configuration of its so many'th life: some keep their log in turns elsewhere."""

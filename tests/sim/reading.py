@@ -37,6 +37,8 @@ class Reader:
         self.chance = shop.chance(name)
         self.client = Client(shop.node, name)
         self.position = 0
+        self.was_slow = False
+        """Whether the last answer took as long as one may that has nothing in it."""
         self.isolation_level = self.chance.choice([0, 0, 1])
         self.version = self.chance.choice(FETCH_VERSIONS)
 
@@ -91,13 +93,14 @@ class Reader:
             if data.error_code not in (0, errors.OffsetOutOfRange.code):
                 self.shop.check_error(self.name, conversation, data.error_code)
             waited_s = asyncio.get_running_loop().time() - began_s
+            self.was_slow = waited_s > PATIENCE_S - CLOCK_S  # the store took too long
             moved = self.shop.truth.note_fetched(
                 conversation,
                 self.at,
                 before,
                 data,
                 floor,
-                may_be_empty=waited_s > PATIENCE_S - CLOCK_S,  # the store took too long
+                may_be_empty=self.was_slow,
             )
             self.position = moved
 

@@ -18,7 +18,7 @@ from sim.admin import Committer
 from sim.audit import audit
 from sim.client import Client, Lost
 from sim.crowd import Crowd
-from sim.loop import Deadlock, SimLoop
+from sim.loop import Deadlock, SimLoop, current_process
 from sim.nemesis import Nemesis
 from sim.net import Net
 from sim.node import Node, config_of, describe, is_forgetful
@@ -37,7 +37,9 @@ PROGRESS_S = 300.0
 RECORDS_OF_LARGEST_REQUEST = 100
 STOP_S = 120.0
 VIOLATIONS_MAX = 20
+SLOW_MAX = 3
 STORY_S_MAX = 3_000.0
+ELECTED = "elected as controller, epoch %d, at entry %d"
 WORDS_OF_DAMAGE = ("damage: ", "is damaged, and left as it is")
 """What an operator is told of data that are lost, which in a sound store none are."""
 
@@ -227,9 +229,12 @@ class Run:
         while True:
             start = await self._repeat(lambda: list_offset(reader.client, self.shop, at, EARLIEST))
             end = await self._repeat(lambda: list_offset(reader.client, self.shop, at, LATEST))
-            reader.position = start
+            reader.position, slow = start, 0
             while reader.position < end:
-                if not await self._repeat(lambda: reader.fetch(BYTES_MAX, 0)):
+                moved = await self._repeat(lambda: reader.fetch(BYTES_MAX, 0))
+                slow = 0 if moved else slow + 1
+                # Who left lets go of the memory for reads in a while: an answer may be late.
+                if not moved and (slow > SLOW_MAX or not reader.was_slow):
                     break
             again = await self._repeat(lambda: list_offset(reader.client, self.shop, at, EARLIEST))
             if again == start:
@@ -286,6 +291,8 @@ class _Watch(logging.Handler):
         if self.is_deaf:
             return
         self._run.trace.note(record.name.removeprefix("automq."), record.getMessage())
+        if record.msg == ELECTED and isinstance(record.args, tuple):
+            self._run.node.note_elected(current_process(), int(str(record.args[0])))
         if record.exc_info is not None and record.exc_info[1] is not None:
             error = record.exc_info[1]
             is_missing = isinstance(error, (DamagedObject, MissingData))

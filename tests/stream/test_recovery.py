@@ -1,15 +1,30 @@
 """What a dead node acknowledged comes back, once and in order, however often recovery dies."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
+from typing import cast
 
 import pytest
 
 from automq.controller.leaders import PartitionAt
+from automq.metadata.state import Stopped
 from automq.node.failure import NodeFailure
 from automq.objectstore.simulated import Effect, Fault
-from automq.stream.recovery import RecoveryLimits
-from automq.stream.wal import WalOwner
-from support.storage import KIB, NODE_ID, Died, Machine, Sizes, StorageNode, batch, running, start
+from automq.stream.client import ObjectCommit, StorageClient
+from automq.stream.recovery import RecoveryLimits, WalRecovery
+from automq.stream.wal import WalOwner, WalRecord
+from support.storage import (
+    CLUSTER,
+    KIB,
+    NODE_ID,
+    Died,
+    Machine,
+    Sizes,
+    StorageNode,
+    batch,
+    running,
+    start,
+)
 from support.virtual_time import virtual
 
 FOREVER = Sizes(upload_bytes=1 << 30, interval_ms=10**9)
@@ -121,6 +136,55 @@ async def test_objects_of_a_recovery_are_committed_in_their_order_whatever_is_st
         async with running(machine, Sizes(upload_bytes=8 * KIB)) as node:
             values = await node.read_values(node.open(led(node)))
             assert [value.rstrip(b"\0") for value in values] == [b"%d" % n for n in range(20)]
+
+
+class Stopping:
+    """A controller that is stopped in the middle of a commit."""
+
+    def __init__(self) -> None:
+        self.ids = 0
+        self.commits, self.stops = asyncio.Event(), asyncio.Event()
+
+    async def prepare_objects(self, count: int) -> int:
+        self.ids += count
+        return self.ids - count
+
+    async def commit_objects(self, commits: Sequence[ObjectCommit]) -> None:
+        self.commits.set()
+        await self.stops.wait()
+        raise Stopped
+
+
+async def two_chunks(machine: Machine) -> AsyncIterator[list[WalRecord]]:
+    for wal_id in machine.disk.ids:
+        async for chunk in machine.disk.recover(wal_id=wal_id, start=0):
+            for record in chunk:
+                yield [record]
+
+
+@virtual
+async def test_a_recovery_that_is_stopped_with_its_controller_has_not_failed() -> None:
+    """Seed 502009: the node said that it had failed."""
+    machine, client = Machine(), Stopping()
+    async with running(machine, FOREVER) as node:
+        stream = await node.new_stream()
+        for _ in range(2):
+            await node.append(stream, bytes(8 * KIB))
+    recovery = WalRecovery(
+        store=machine.store,
+        client=cast(StorageClient, client),
+        clock=machine.world.clock,
+        cluster_id=CLUSTER,
+        wal_id=0,
+        limits=RecoveryLimits(KIB, inflight_max=1, memory_bytes=2 * KIB),
+    )
+    running_it = asyncio.get_running_loop().create_task(recovery.run(two_chunks(machine)))
+    await client.commits.wait()
+    client.stops.set()
+    await asyncio.sleep(0)
+    running_it.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running_it
 
 
 def test_no_more_objects_are_on_their_way_than_there_is_memory_for() -> None:

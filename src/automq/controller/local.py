@@ -246,7 +246,7 @@ class LocalController:
         return await run(self._commit(commit))
 
     async def commit_objects(self, commits: Sequence[ObjectCommit]) -> None:
-        await self._run_together([self._commit(commit) for commit in commits])
+        await self._metadata.run_together([self._commit(commit) for commit in commits])
 
     def _commit(self, commit: ObjectCommit) -> Command[list[Verdict]]:
         return lambda image: objects.commit_object(image, *self.me, commit)

@@ -119,6 +119,10 @@ class WalRecovery:
                 tasks.create_task(self._commit_in_order(), name="recovery commits")
                 await self._read(chunks, tasks)
         except BaseExceptionGroup as failures:
+            stopped = asyncio.current_task()
+            if stopped is not None and stopped.cancelling():
+                # Its parts fail because all that they need stops as well: that is no failure.
+                raise asyncio.CancelledError from None
             raise failures.exceptions[0] from None
         last = self._sent[0].result() if self._sent else None
         return Recovered(self._records, self._size_bytes, self._objects, self._end_position, last)
