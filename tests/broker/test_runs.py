@@ -350,7 +350,7 @@ def test_a_log_and_who_appends_to_it_in_the_core_are_let_go_together() -> None:
         def __init__(self) -> None:
             self.producing = Producing(self.append, LogCache(bytes_max=1 << 20))
 
-        def append(self) -> int:
+        def append(self, *_: object) -> int:
             return 0
 
     gone = weakref.ref(OwnsItsAppender())
