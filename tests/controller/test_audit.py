@@ -6,6 +6,8 @@ import pytest
 
 from automq._native import Buf, ObjectIndex
 from automq.controller.judging import Is
+from automq.controller.log_audit import log_findings
+from automq.controller.looking import SecondLook
 from automq.controller.verifying import HeldRange, WrongIndex, compare, verify
 from automq.metadata.log import closed_key, entry_key
 from automq.metadata.register import Unsettled
@@ -86,6 +88,21 @@ async def test_what_a_store_hides_for_a_moment_is_not_missing() -> None:
     report = await verify(job, machine.store)
     assert report.is_clean, report.findings
     assert report.verified_objects == 2
+
+
+@virtual
+async def test_an_entry_that_goes_with_its_chunk_while_it_is_looked_for_is_not_missing() -> None:
+    """It was stored after the listing: seed 503290."""
+    machine = await AuditedMachine().used()
+    entries = await machine.entries()
+    await machine.store.delete(entries[1])
+    job = machine.audit()
+    await job._before.load()
+    await job._after.load()
+    loop = asyncio.get_running_loop()
+    closed = [b"whatever it names"]
+    loop.call_later(1, machine.store.memory.objects.put, closed_key(0), closed)
+    assert await log_findings(job._before, job._after, {}, SecondLook()) == []
 
 
 @virtual

@@ -12,7 +12,7 @@ from automq.controller.judging import CLOSED, ENTRY, Is
 from automq.controller.looking import SecondLook
 from automq.controller.report import Finding
 from automq.metadata.log import closed_key, entry_key
-from automq.metadata.reader import MetadataReader
+from automq.metadata.reader import MetadataReader, is_closed
 from automq.metadata.records.cluster import SnapshotTaken
 from automq.objectstore import ObjectInfo
 
@@ -79,7 +79,9 @@ async def _missing_entries(
     told = 0
     for number in gone:
         key = entry_key(number, after.chunk_entries)
-        if await look.find(partial(after.register.read, key)) is None:
+        is_needed = partial(_is_open, after, number // after.chunk_entries)
+        found = await look.find(partial(after.register.read, key), is_needed)
+        if found is None and await is_needed():
             told += 1
             yield Finding(Is.MISSING, key, 0, "an entry of a chunk that is not closed")
             if told == SHOWN:
@@ -118,11 +120,25 @@ async def _missing_parts(
     for part in snapshot.parts:
         info = listed.get(part.key)
         if info is None:
-            if await look.find(partial(after.register.read, part.key)) is None:
+            is_needed = partial(_is_still_kept, after, snapshot)
+            found = await look.find(partial(after.register.read, part.key), is_needed)
+            if found is None and await is_needed():
                 yield Finding(Is.MISSING, part.key, part.size_bytes, what)
         elif info.size_bytes != part.size_bytes:
             why = f"{what}, with {info.size_bytes} bytes instead of {part.size_bytes}"
             yield Finding.at(Is.DAMAGED, info, why)
+
+
+async def _is_open(after: MetadataReader, chunk: int) -> bool:
+    """Whether a chunk is not closed by now: one that is, is emptied."""
+    return not await is_closed(after.register, chunk)
+
+
+async def _is_still_kept(after: MetadataReader, snapshot: SnapshotTaken) -> bool:
+    """Whether a start may need a snapshot by now; those before the newest two are deleted."""
+    newest = MetadataReader(after.register)
+    await newest.load()
+    return snapshot in _kept(newest, newest)
 
 
 def _closed_chunk(after: MetadataReader) -> int:
