@@ -7,10 +7,7 @@ FOUND_BY: dict[str, int] = {
     "believes a win in a closed chunk": 300_391,
     "names a snapshot that was not read back": 300_393,
     "tells its own entries by their writer": 300_383,
-    "syncs again after a sync has failed": 301_788,
     "refuses before what that rests on is stored": 71,
-    "lets the start of a partition go back": 300_176,
-    "deletes objects before it is stored that they are doomed": 300_004,
 }
 
 
