@@ -141,12 +141,7 @@ class Fetches:
         if self._by_connection.get(waiting.connection) is not waiting:
             return
         self._remove(waiting)
-        try:
-            waiting.complete()
-        except Exception:
-            # Its client would wait for ever; the others of this commit must not wait for it.
-            log.exception("a fetch that waited failed; closing connection")
-            waiting.connection.close()
+        complete_late(waiting.connection, waiting.complete)
 
     def _remove(self, waiting: FetchWait) -> None:
         del self._by_connection[waiting.connection]
@@ -154,3 +149,14 @@ class Fetches:
             partition.waiting.pop(waiting, None)
         if waiting.timer is not None:
             waiting.timer.cancel()
+
+
+def complete_late(connection: "Connection", complete: Callable[[], None]) -> None:
+    """Complete a fetch that waited. If that fails its client would wait for ever, so its connection
+    is closed; nobody else has to wait for it.
+    """
+    try:
+        complete()
+    except Exception:
+        log.exception("a fetch that waited failed; closing connection")
+        connection.close()

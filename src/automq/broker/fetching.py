@@ -14,6 +14,7 @@ from automq._native import Buf, DamagedObject, cut
 from automq.broker.cold_reads import READS_MAX, ColdRead, ColdReads, Found, Place
 from automq.broker.dispatch import Call
 from automq.broker.fetch_sessions import FetchContext, FetchedPartition, Key
+from automq.broker.fetches import complete_late
 from automq.broker.requests import answer
 from automq.config.keys.kafka import FETCH_MAX_BYTES
 from automq.objectstore import StoreError
@@ -251,14 +252,8 @@ class Fetching:
 
     def _answer_late(self) -> None:
         connection = self.call.slot.connection
-        if connection.is_closed:
-            return
-        try:
-            self._answer()
-        except Exception:
-            # Its client would wait for ever.
-            log.exception("a fetch that waited for its turn failed; closing connection")
-            connection.close()
+        if not connection.is_closed:
+            complete_late(connection, self._answer)
 
     def _answer(self) -> None:
         answer(self.call, respond(self.context, self.rows))
