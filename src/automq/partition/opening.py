@@ -16,7 +16,6 @@ log = logging.getLogger(__name__)
 
 RANGES_AT_ONCE = 1_000
 READ_BYTES = 1 << 20
-ATTEMPTS = 3
 
 
 async def load(partition: Partition) -> None:
@@ -49,13 +48,11 @@ async def follow(partition: Partition, offset: int, end_offset: int) -> None:
 
     Merging replaces and deletes objects all the time, perhaps each of them before it is read here:
     the extents are asked for again where one is missing, and it is damage when they name a missing
-    one `ATTEMPTS` times at the same offset.
+    one again and again at the same offset (`ObjectReader.is_damage`).
     """
-    missing = 0
+    reader, missing = partition.engine.reader, 0
     while offset < end_offset:
-        ranges = await partition.engine.reader.locate(
-            partition.data.stream_id, offset, RANGES_AT_ONCE
-        )
+        ranges = await reader.locate(partition.data.stream_id, offset, RANGES_AT_ONCE)
         if not ranges or ranges[0].start_offset > offset:
             # What cannot be seen may be a producer's last batch: its duplicates would be accepted.
             probe("partition: its data cannot be seen when it is opened")
@@ -71,8 +68,7 @@ async def follow(partition: Partition, offset: int, end_offset: int) -> None:
         except NotFound as why:
             missing += 1
             log.info("opening %s, at offset %d: %s", partition, offset, why)
-            if missing == ATTEMPTS:
-                await partition.engine.reader.confirm()
+            if await reader.is_damage(found, missing):
                 raise MissingData(f"{partition}: {why}") from None
 
 

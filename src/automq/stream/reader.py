@@ -158,17 +158,24 @@ class ObjectReader:
             self.blocks.start(name, self._run_ahead(wish.stream_id, cursor))
         return read
 
-    async def _must_look_again(self, found: FoundRange, missing: int) -> None:
-        """An object is missing: compaction may have replaced it, and only the extents can tell.
+    async def is_damage(self, found: FoundRange, missing: int) -> bool:
+        """An object is missing, for the `missing`th time: whether that is damage.
 
-        Raises DamagedObject when they have named a missing one `LOCATE_ATTEMPTS` times and are
-        still the cluster's: who was replaced may read what its successor has deleted, and raises
-        NotLeaderOrFollower. Nothing is deleted by a successor before it is in the log as one.
+        Compaction may have replaced it, and only the extents can tell: it is damage when they have
+        named a missing one `LOCATE_ATTEMPTS` times and are still the cluster's. Who was replaced
+        may read what its successor has deleted: raises NotLeaderOrFollower. Nothing is deleted by a
+        successor before it is in the log as one.
         """
         probe("storage: an object is missing")
         self.blocks.forget(found.object_id)
-        if missing >= LOCATE_ATTEMPTS:
-            await self.confirm()
+        if missing < LOCATE_ATTEMPTS:
+            return False
+        await self._client.confirm()
+        return True
+
+    async def _must_look_again(self, found: FoundRange, missing: int) -> None:
+        """Raises DamagedObject, and as `is_damage`."""
+        if await self.is_damage(found, missing):
             raise DamagedObject(
                 f"object {found.object_id} is named, and missing in {self.blocks.store_name}", 0
             )
@@ -267,10 +274,6 @@ class ObjectReader:
 
     async def locate(self, stream_id: int, offset: int, limit: int) -> Sequence[FoundRange]:
         return await self._client.locate(stream_id, offset, limit)
-
-    async def confirm(self) -> None:
-        """Before anybody hears of damage. Raises NotLeaderOrFollower."""
-        await self._client.confirm()
 
     async def digest(self, found: FoundRange, stream_id: int) -> Buf | None:
         """What a range does to the producer state of its stream (HAZARDS 13); None for nothing."""
