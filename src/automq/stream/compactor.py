@@ -26,7 +26,6 @@ from automq.world.background import beside
 
 log = logging.getLogger(__name__)
 
-
 ASK_EVERY_MS = 10_000
 """After commits, what to merge is asked for so often..."""
 ASK_IDLE_MS = 600_000
