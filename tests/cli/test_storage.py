@@ -94,7 +94,7 @@ def test_an_object_that_nobody_can_come_to_need_is_found_and_deleted(used: Serve
 def test_a_missing_object_is_damage_and_repair_leaves_all_as_it_is(
     used: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("automq.controller.looking.PAUSE_S", 0.001)
+    monkeypatch.setattr("automq.objectstore.looking.PAUSE_S", 0.001)
     lost = objects(used)[0]
     aside = lost.rename(used.directory / "aside")
     try:

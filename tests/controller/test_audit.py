@@ -7,12 +7,12 @@ import pytest
 from automq._native import Buf, ObjectIndex
 from automq.controller.judging import Is
 from automq.controller.log_audit import log_findings
-from automq.controller.looking import SecondLook
 from automq.controller.verifying import HeldRange, WrongIndex, compare, verify
 from automq.metadata.log import closed_key, entry_key
 from automq.metadata.register import Unsettled
 from automq.node.storage import PATIENCE_MS
 from automq.objectstore import Denied, ObjectStore
+from automq.objectstore.looking import SecondLook
 from automq.objectstore.simulated import Effect, Fault
 from automq.stream.keys import data_key
 from automq.stream.wal.object_keys import mark_key, wal_key

@@ -4,13 +4,13 @@ import asyncio
 from dataclasses import replace
 
 from automq.controller.judging import Is
-from automq.controller.looking import SecondLook
 from automq.controller.report import Report
 from automq.controller.wal_audit import LET_GO_MS, WalAudit, held_logs
 from automq.metadata.image import Image
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.records.wals import WalKind
 from automq.metadata.storage import Wal
+from automq.objectstore.looking import SecondLook
 from automq.stream.wal.object_keys import mark_key, number_at, position_at, wal_key
 from node.test_wal_kinds import STORE, say, wals_of
 from support.audited import AuditedMachine, hide

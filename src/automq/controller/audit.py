@@ -17,14 +17,14 @@ from functools import partial
 
 from automq.controller.judging import DATA, WAL, Is, LogKeys, judge_object, object_of
 from automq.controller.log_audit import ends_early, log_findings
-from automq.controller.looking import SecondLook
 from automq.controller.report import Finding, Report
 from automq.controller.wal_audit import WalAudit, held_logs
 from automq.metadata.image import Image
 from automq.metadata.reader import MetadataReader
 from automq.metadata.register import Listed
 from automq.metadata.storage import COMMITTED, Object
-from automq.objectstore import NotFound, ObjectInfo, ObjectStore
+from automq.objectstore import ObjectInfo, ObjectStore
+from automq.objectstore.looking import SecondLook, StaysAway
 from automq.stream.keys import data_key
 from automq.world import Clock
 
@@ -224,21 +224,16 @@ class Audit:
         key = data_key(self.cluster_id, object_id)
         if info is None:
             is_needed = partial(self.is_still_read, object_id)
-            info = await self._look.find(partial(self._head, key), is_needed)
+            try:
+                info = await self._look.find(partial(self._store.head, key), is_needed)
+            except StaysAway:
+                why = f"{known.live} streams have data in it"
+                self.report.find(Finding(Is.MISSING, key, known.bytes, why))
             if info is None:
-                if await is_needed():
-                    why = f"{known.live} streams have data in it"
-                    self.report.find(Finding(Is.MISSING, key, known.bytes, why))
                 return
             self.report.count(Is.READ, info.size_bytes)
         if info.size_bytes != known.bytes:
             self._find(Is.DAMAGED, info, f"{info.size_bytes} bytes instead of {known.bytes}")
-
-    async def _head(self, key: str) -> ObjectInfo | None:
-        try:
-            return await self._store.head(key)
-        except NotFound:
-            return None
 
     async def is_still_read(self, object_id: int) -> bool:
         """Whether it is named now: what has gone meanwhile is not missing."""

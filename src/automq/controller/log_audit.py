@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from functools import partial
 
 from automq.controller.judging import CLOSED, ENTRY, Is
-from automq.controller.looking import SecondLook
 from automq.controller.report import Finding
 from automq.metadata.log import closed_key, entry_key
 from automq.metadata.reader import MetadataReader, is_closed
 from automq.metadata.records.cluster import SnapshotTaken
 from automq.objectstore import ObjectInfo
+from automq.objectstore.looking import SecondLook
 
 SHOWN = 10
 """So many missing entries are named, each in a line."""
@@ -80,8 +80,7 @@ async def _missing_entries(
     for number in gone:
         key = entry_key(number, after.chunk_entries)
         is_needed = partial(_is_open, after, number // after.chunk_entries)
-        found = await look.find(partial(after.register.read, key), is_needed)
-        if found is None and await is_needed():
+        if await look.is_missing(partial(after.register.read, key), is_needed):
             told += 1
             yield Finding(Is.MISSING, key, 0, "an entry of a chunk that is not closed")
             if told == SHOWN:
@@ -96,7 +95,7 @@ async def _missing_pointers(
     newest = max(chunks, default=-1)
     for chunk in range(newest + 1):
         key = closed_key(chunk)
-        if chunk not in chunks and await look.find(partial(after.register.read, key)) is None:
+        if chunk not in chunks and await look.is_missing(partial(after.register.read, key)):
             why = f"chunk {newest} is closed, and so this one was"
             yield Finding(Is.MISSING, key, 0, why)
 
@@ -121,8 +120,7 @@ async def _missing_parts(
         info = listed.get(part.key)
         if info is None:
             is_needed = partial(_is_still_kept, after, snapshot)
-            found = await look.find(partial(after.register.read, part.key), is_needed)
-            if found is None and await is_needed():
+            if await look.is_missing(partial(after.register.read, part.key), is_needed):
                 yield Finding(Is.MISSING, part.key, part.size_bytes, what)
         elif info.size_bytes != part.size_bytes:
             why = f"{what}, with {info.size_bytes} bytes instead of {part.size_bytes}"

@@ -11,11 +11,11 @@ from typing import NamedTuple, TypeAlias
 from automq._native import BlockRef, DamagedObject, ObjectIndex, open_block, open_digest
 from automq.controller.audit import SLICE, Audit, is_read
 from automq.controller.judging import Is
-from automq.controller.looking import SecondLook
 from automq.controller.report import Finding, Report
 from automq.metadata.image import Image
 from automq.metadata.storage import Object
-from automq.objectstore import Corrupt, NotFound, ObjectStore
+from automq.objectstore import Corrupt, ObjectStore
+from automq.objectstore.looking import SecondLook, StaysAway
 from automq.stream.keys import data_key
 
 OBJECTS_AT_ONCE = 8
@@ -95,34 +95,29 @@ class _Verifier:
 
     async def check(self, object_id: int, known: Object, ranges: Sequence[HeldRange]) -> None:
         report, key = self._audit.report, data_key(self._audit.cluster_id, object_id)
-
-        async def ask() -> bool | None:
-            try:
-                await self._read(key, object_id, known, ranges)
-            except NotFound:
-                return None
-            return True
-
         is_needed = partial(self._audit.is_still_read, object_id)
         try:
-            found = await SecondLook().find(ask, is_needed)
+            found = await SecondLook().find(
+                partial(self._read, key, object_id, known, ranges), is_needed
+            )
         except (DamagedObject, Corrupt, WrongIndex) as error:
             report.find(Finding(Is.DAMAGED, key, known.bytes, str(error)))
-            return
-        if found:
-            report.verified_objects += 1
-            report.verified_bytes += known.bytes
-        elif await is_needed():
+        except StaysAway:
             report.find(Finding(Is.MISSING, key, known.bytes, "gone while it was read"))
+        else:
+            if found:
+                report.verified_objects += 1
+                report.verified_bytes += known.bytes
 
     async def _read(
         self, key: str, object_id: int, known: Object, ranges: Sequence[HeldRange]
-    ) -> None:
-        """All of an object. Raises DamagedObject, Corrupt, WrongIndex, NotFound."""
+    ) -> bool:
+        """All of an object; True. Raises DamagedObject, Corrupt, WrongIndex, NotFound."""
         index = await self._index(key, object_id, known)
         compare(index, ranges)
         await self._blocks(key, index)
         await self._digests(key, index)
+        return True
 
     async def _index(self, key: str, object_id: int, known: Object) -> ObjectIndex:
         start = known.index_position

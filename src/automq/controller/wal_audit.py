@@ -19,11 +19,11 @@ from functools import partial
 from automq._native import WAL_OBJECT_HEADER_BYTES, WalDamaged, WalObject, WalUnsupported
 from automq._native import wal_object_header as header_of
 from automq.controller.judging import Is
-from automq.controller.looking import SecondLook
 from automq.controller.report import Finding, Report
 from automq.metadata.image import Image
 from automq.metadata.storage import Wal
 from automq.objectstore import Corrupt, NotFound, ObjectInfo, ObjectStore
+from automq.objectstore.looking import SecondLook
 from automq.stream.wal.object_keys import mark_key, number_at, position_at, wal_key
 
 LET_GO_MS = 3_600_000
@@ -190,9 +190,7 @@ class WalAudit:
             await self._must_be_there(key, wal, why)
 
     async def _must_be_there(self, key: str, wal: Wal, why: str) -> None:
-        is_needed = partial(self._is_open, wal)
-        found = await self._look.find(partial(self._header, key), is_needed)
-        if found is None and await is_needed():
+        if await self._look.is_missing(partial(self._header, key), partial(self._is_open, wal)):
             self._report.find(Finding(Is.MISSING, key, 0, why))
 
     async def _is_open(self, wal: Wal) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 from automq._native import (
@@ -16,16 +17,12 @@ from automq._native import (
     wal_object_header,
 )
 from automq.objectstore import AlreadyExists, Corrupt, NotFound, Retrying
+from automq.objectstore.looking import PATIENCE, PAUSE_S, SecondLook, StaysAway
 from automq.stream.wal.object_keys import mark_key, wal_key, wal_prefix
 from automq.world import World
 
 if TYPE_CHECKING:
     from automq._native import WalObjectKind
-
-PATIENCE = 8
-"""How often an object that must be there is asked for, with pauses that double..."""
-PAUSE_S = 0.05
-"""...from this one on: 12 s in all. Stores without a quorum answer 404 (HAZARDS 6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,9 +132,10 @@ class WalObjects:
     async def must_get(self, number: int) -> Buf:
         """A whole object that has to be there. Raises WalDamaged if it stays away."""
         key = self.key(number)
-        for attempt in range(PATIENCE):
-            try:
-                return await self._store.get(key)
-            except NotFound:
-                await asyncio.sleep(PAUSE_S * 2**attempt)
-        raise WalDamaged(f"{self._store.name}: {key} is missing, and the log goes on behind it")
+        try:
+            found: Buf | None = await SecondLook().find(partial(self._store.get, key))
+        except StaysAway:
+            why = f"{self._store.name}: {key} is missing, and the log goes on behind it"
+            raise WalDamaged(why) from None
+        assert found is not None, key
+        return found
