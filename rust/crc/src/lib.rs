@@ -13,6 +13,9 @@ const ONE: u32 = 1 << 31;
 /// x^1, x^2, x^4, x^8 and so on, enough for lengths of 64 bits in bytes.
 const POWERS: [u32; 67] = powers();
 
+/// From so many known bytes on, joining is worth it: below, reading them again costs no more.
+pub const JOINED_BYTES_MIN: usize = 4096;
+
 /// The checksum of `data`.
 pub fn crc32c(data: &[u8]) -> u32 {
     crc_fast::crc32_iscsi(data)

@@ -1,11 +1,8 @@
 //! Batches, and what is known of their checksum.
 
 use automq_batch::CRC_FROM;
-use automq_crc::{continued, joined};
+use automq_crc::{JOINED_BYTES_MIN, continued, joined};
 use bytes::Bytes;
-
-/// Below this, reading bytes again costs no more than what saves it.
-const KNOWN_BYTES_MIN: usize = 4096;
 
 /// Bytes, and where they are one batch perhaps the CRC-32C of all but its first `CRC_FROM` ones.
 ///
@@ -26,7 +23,7 @@ impl From<Bytes> for Summed {
 impl Summed {
     /// One batch, and the checksum that was found to be right for it, if any was.
     pub fn batch(bytes: Bytes, known: Option<u32>) -> Self {
-        let known = known.filter(|_| bytes.len() >= KNOWN_BYTES_MIN);
+        let known = known.filter(|_| bytes.len() >= JOINED_BYTES_MIN);
         Self { bytes, known }
     }
 
@@ -59,11 +56,11 @@ mod tests {
 
     #[test]
     fn what_is_known_gives_what_the_bytes_give() {
-        for size in [100, KNOWN_BYTES_MIN - 1, KNOWN_BYTES_MIN, 70_000] {
+        for size in [100, JOINED_BYTES_MIN - 1, JOINED_BYTES_MIN, 70_000] {
             let bytes = batch(7, 2, 9, size);
             let known = automq_crc::crc32c(&bytes[CRC_FROM..]);
             let summed = Summed::batch(bytes.clone(), Some(known));
-            assert_eq!(summed.known().is_some(), size >= KNOWN_BYTES_MIN);
+            assert_eq!(summed.known().is_some(), size >= JOINED_BYTES_MIN);
             assert_eq!(summed.sum_behind(0x1234), Summed::from(bytes.clone()).sum_behind(0x1234));
             assert_eq!(summed.part(0, size), summed);
             assert_eq!(summed.part(1, size).known(), None);

@@ -1,6 +1,6 @@
 //! One record: its bytes and its checksum.
 
-use automq_crc::joined;
+use automq_crc::{JOINED_BYTES_MIN, joined};
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, Digest};
 
@@ -21,9 +21,6 @@ pub struct Record {
     pub last_offset: i64,
     pub payload: Bytes,
 }
-
-/// Below this, reading a payload again costs no more than what saves it.
-const CHECKED_BYTES_MIN: usize = 4096;
 
 /// What whoever appends has just found of a payload: the CRC-32C of all from a position on.
 ///
@@ -79,7 +76,7 @@ impl Header {
         out[56..58].copy_from_slice(&self.kind.to_le_bytes());
         out[58..60].copy_from_slice(&self.flags.to_le_bytes());
         let checksum = match checked {
-            Some(it) if payload.len() >= it.from + CHECKED_BYTES_MIN => {
+            Some(it) if payload.len() >= it.from + JOINED_BYTES_MIN => {
                 let first = seal.of(&out[8..], &payload[..it.from]);
                 joined(first, it.crc, (payload.len() - it.from) as u64)
             }

@@ -57,12 +57,12 @@ impl StreamLog {
         summed: Summed,
         batches: &[BatchAt],
     ) -> (Bytes, Change) {
-        let bytes = summed.bytes.clone();
-        let payload_bytes = bytes.len();
+        let payload_bytes = summed.bytes.len();
         let small = payload_bytes < COPIED_BELOW_BYTES;
         let (kept, mut charged_bytes) = if small {
-            self.copy_in(generation, &bytes)
+            self.copy_in(generation, &summed.bytes)
         } else {
+            let bytes = summed.bytes.clone();
             let chunk = Chunk::shared(generation, self.end, summed);
             let charged_bytes = chunk.charged_bytes;
             self.chunks.push_back(chunk);

@@ -1,9 +1,8 @@
 //! Blocks and digests: where they lie, what they must be, and what is read out of them.
 
 use automq_batch::{Corrupt, crc32c};
-use automq_crc::crc32c_of_rest;
+use automq_crc::{continued, crc32c_of_rest};
 use bytes::Bytes;
-use crc_fast::{CrcAlgorithm, Digest as Crc};
 
 use super::{DamagedObject, i64_at, u32_at, u64_at};
 use crate::batches::walk;
@@ -131,11 +130,8 @@ fn open(data: &Bytes, found: u32, block: &BlockRef) -> Result<Bytes, DamagedObje
 }
 
 pub fn digest_checksum(object_id: i64, stream: i64, digest: &[u8]) -> u32 {
-    let mut crc = Crc::new(CrcAlgorithm::Crc32Iscsi);
-    crc.update(&object_id.to_be_bytes());
-    crc.update(&stream.to_be_bytes());
-    crc.update(digest);
-    crc.finalize() as u32
+    let ids = continued(crc32c(&object_id.to_be_bytes()), &stream.to_be_bytes());
+    continued(ids, digest)
 }
 
 /// The digest, for `automq_batch::decode_digest`. `data` is what was read at `digest`.
