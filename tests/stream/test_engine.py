@@ -9,7 +9,7 @@ from automq._native import DamagedObject
 from automq.metadata.writer import Deposed
 from automq.objectstore.simulated import Effect, Fault
 from automq.protocol import errors
-from automq.stream.engine import MissingData
+from automq.stream.engine import MissingData, Stream
 from automq.stream.wal import WalBusy, WalOptions
 from support.storage import KIB, Machine, Sizes, StorageNode, batch, running
 from support.virtual_time import virtual
@@ -314,6 +314,16 @@ async def test_a_missing_object_is_damage_after_asking_again() -> None:
             await node.engine.reader.find_timestamp(stream.stream_id, 5, 0)
 
 
+async def one_in_the_store(node: StorageNode) -> tuple[Stream, str]:
+    """A stream whose only record, `a`, is in the store alone, and the key of its object."""
+    stream = await node.new_stream()
+    await node.append(stream, b"a")
+    await node.upload()
+    node.evict()
+    [key] = node.machine.object_keys()
+    return stream, key
+
+
 @virtual
 async def test_what_a_successor_has_deleted_is_no_damage_for_who_was_replaced() -> None:
     """It stood still meanwhile, and has not asked the log yet: seeds 30043, 410210."""
@@ -324,11 +334,7 @@ async def test_what_a_successor_has_deleted_is_no_damage_for_who_was_replaced() 
 
 async def read_what_a_successor_has_deleted(machine: Machine) -> None:
     async with running(machine) as node:
-        stream = await node.new_stream()
-        await node.append(stream, b"a")
-        await node.upload()
-        node.evict()
-        [key] = machine.object_keys()
+        stream, key = await one_in_the_store(node)
         await machine.metadata()
         await machine.store.delete(key)
         with pytest.raises(errors.NotLeaderOrFollower, match="was elected"):
@@ -354,11 +360,7 @@ async def test_a_store_that_hides_an_object_for_a_moment_is_asked_again() -> Non
 async def test_a_failed_read_is_everybodys_error_once_and_not_kept() -> None:
     machine = Machine(latency_ms=(10, 10))
     async with running(machine) as node:
-        stream = await node.new_stream()
-        await node.append(stream, b"a")
-        await node.upload()
-        node.evict()
-        [key] = machine.object_keys()
+        stream, key = await one_in_the_store(node)
         good = machine.store.memory.objects.get(key)
         machine.store.memory.objects.put(key, [bytes(len(good))])
         both = await asyncio.gather(
