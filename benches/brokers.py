@@ -157,8 +157,10 @@ def throw_away(broker: Broker) -> None:
 class Stand:
     """Where brokers are set up: one of each kind that stays, and fresh ones for a moment."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, settings: tuple[str, ...] = ()) -> None:
         self.directory = directory
+        self.settings = settings
+        """What this broker is started with beside its defaults."""
         self._staying: dict[Kind, Broker] = {}
         self._fresh_count = 0
 
@@ -191,7 +193,7 @@ class Stand:
         directory = self.directory / name
         shutil.rmtree(directory, ignore_errors=True)
         if kind is Kind.AUTOMQ:
-            return Automq(directory, DELETE_SOON["automq"])
+            return Automq(directory, DELETE_SOON["automq"], *self.settings)
         settings = [DELETE_SOON["kafka"]]
         if kind is Kind.KAFKA_SYNC:
             settings.append("log.flush.interval.messages=1")
