@@ -32,8 +32,8 @@ NO_EFFECT: Final = "Accepted and shown; has no effect here."
 
 # What a bare `automq server` is: Kafka has no default for these, or one that is open to the world.
 # But for the last: Kafka's 100 KiB keep a producer waiting for every answer to its bytes, and the
-# system's own window, which grows with what is read, takes a quarter of the CPU of large batches
-# away. (Of what is sent, 100 KiB are best: they are still in the processor's cache.)
+# system's own window, which grows with what is read, takes a quarter of the CPU of a produced byte
+# away (benches/NOTES.md).
 OUR_DEFAULTS: Final[dict[str, Value]] = {
     "node.id": 1,
     "process.roles": ("broker", "controller"),
