@@ -860,6 +860,7 @@ class WalBatch:
         nonce: bytes,
         node_id: int,
         node_epoch: int,
+        acknowledged: int | None = None,
     ) -> list[Buf]:
         """The object, in pieces; large payloads are shared. Releases the GIL."""
 
@@ -877,6 +878,8 @@ class WalObject:
     node_epoch: int
     records: int
     body_bytes: int
+    acknowledged: int | None
+    """Every number below it was stored and acknowledged when the owner sent this batch."""
 
 def wal_object_header(data: Buf | bytes) -> WalObject:
     """What an object's first `WAL_OBJECT_HEADER_BYTES` say. Raises WalDamaged, WalUnsupported."""

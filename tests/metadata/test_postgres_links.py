@@ -7,11 +7,11 @@ from dataclasses import replace
 
 import pytest
 
-from automq.metadata.postgres.links import IDLE_MS, LINKS_MAX, Links, Server, Session
+from automq.metadata.postgres.links import IDLE_MS, LINKS_MAX, Judge, Links, Server, Session
 from automq.metadata.postgres.register import PostgresRegister
 from automq.metadata.postgres.sessions import Connector
 from automq.metadata.postgres.simulated import SimulatedPostgres
-from automq.metadata.postgres.simulated_backend import Backend, SimulatedConnection
+from automq.metadata.postgres.simulated_backend import Backend, Machine, SimulatedConnection
 from automq.metadata.register import Unfit, Unsettled
 from automq.world import World
 
@@ -35,7 +35,7 @@ def links(world: World, *sessions: Session) -> Links:
     """Links that are given these sessions, one after the other."""
     given = iter(sessions)
 
-    async def connect() -> Session:
+    async def connect(judge: Judge) -> Session:
         return next(given)
 
     return Links(connect, world.clock, TIMEOUT_MS)
@@ -90,6 +90,29 @@ async def test_sessions_to_a_replaced_server_are_dropped_and_not_taken_again(
     assert not another.is_open
 
 
+async def test_a_replaced_server_that_is_named_first_and_answers_again_is_passed_over(
+    postgres: SimulatedPostgres, world: World
+) -> None:
+    old = postgres.newest
+    postgres.fail_over(old_answers=True)
+    listens = [postgres.newest, postgres.newest]
+    dialled: list[Machine] = []
+
+    async def dial(dsn: str, **options: object) -> SimulatedConnection:
+        dialled.append(listens["db-2" in dsn])
+        return SimulatedConnection(Backend(postgres, dialled[-1], 1))
+
+    connector = Connector(postgres.location, None, connect=dial)
+    some = Links(connector, world.clock, TIMEOUT_MS)
+    assert await some.ask(lambda it: it.insert("a", b"one"))
+    await some.close()
+    listens[0] = old
+
+    assert await some.ask(lambda it: it.select("a")) == b"one"
+    assert dialled == [postgres.newest, old, postgres.newest]
+    await some.close()
+
+
 async def test_a_replaced_server_settles_no_create(
     postgres: SimulatedPostgres, world: World
 ) -> None:
@@ -116,8 +139,8 @@ async def test_sessions_are_few_and_those_that_idle_are_closed(
 ) -> None:
     opened: list[Session] = []
 
-    async def connect() -> Session:
-        opened.append(await postgres.connect())
+    async def connect(judge: Judge) -> Session:
+        opened.append(await postgres.connect(judge))
         return opened[-1]
 
     some = Links(connect, world.clock, TIMEOUT_MS)

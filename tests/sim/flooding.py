@@ -13,7 +13,7 @@ BATCHES = 10
 REQUESTS_MAX = 400
 UPLOAD_BEGINS_S = 0.5
 PATIENCE_S = 2.0
-DELETE_S_MAX = 20.0
+FLOOD_S_MAX, DELETE_S_MAX = 60.0, 20.0
 
 
 class Flooder(Churner):
@@ -51,11 +51,13 @@ class Flooder(Churner):
         batches = sorted((writer.make().records for _ in range(BATCHES)), key=len)
         try:
             # Its upload begins, and stays: what comes then is not uploaded before it is deleted.
-            await self._produce_to(client, batches[0])
-            await asyncio.sleep(UPLOAD_BEGINS_S)
-            for _ in range(REQUESTS_MAX):
-                await self._produce_to(client, batches[-1])
-        except Lost:
+            # Whoever starts now uploads before it listens: it must not be waited for any longer.
+            async with asyncio.timeout(FLOOD_S_MAX):
+                await self._produce_to(client, batches[0])
+                await asyncio.sleep(UPLOAD_BEGINS_S)
+                for _ in range(REQUESTS_MAX):
+                    await self._produce_to(client, batches[-1])
+        except (Lost, TimeoutError):
             pass
         client.close()
         return batches[-1]

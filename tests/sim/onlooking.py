@@ -138,9 +138,11 @@ class Onlooker:
         )
         if asked not in self.members.deletes:
             return
-        if response.results[0].error_code == 0:
+        code = response.results[0].error_code
+        if code == 0:
             self.members.note_deleted(asked)
-        else:
+        elif code != errors.CoordinatorNotAvailable.code:
+            # That one is also the answer when the log took too long: then it may happen yet.
             self.members.deletes.remove(asked)
 
     async def _delete_offsets(self) -> None:

@@ -362,6 +362,18 @@ async def test_a_damaged_source_is_tried_again_after_a_while() -> None:
 
 
 @virtual
+async def test_a_source_that_a_store_without_a_quorum_hides_for_a_while_is_no_damage() -> None:
+    machine = Machine()
+    async with running(machine, QUIET) as node:
+        stream = await node.new_stream()
+        await write(node, [stream], 4)
+        machine.store.inject(Fault(Effect.HIDE, frozenset({"get"}), data_key(CLUSTER, 2), times=3))
+        working = await merge_all(node)
+        assert working.metrics.damaged_objects == 0
+        assert len(await held(node, stream)) == 1
+
+
+@virtual
 async def test_a_source_that_went_away_is_no_damage() -> None:
     """It was trimmed and deleted between the plan and the reading."""
     machine = Machine()

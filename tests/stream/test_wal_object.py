@@ -175,6 +175,39 @@ async def test_a_batch_below_the_fence_that_is_gone_is_damage_after_some_patienc
     assert found == []
 
 
+@virtual
+async def test_a_batch_that_is_gone_from_a_log_without_an_end_is_damage_once_the_rest_is_read() -> (
+    None
+):
+    bench = Bench()
+    wal = await bench.open()
+    for offset in range(4):
+        await until_durable(wal, put(wal, offset))
+    await wal.close(clean=False)
+    await bench.store.delete(bench.key(2))
+    for _ in range(2):  # the second finds the fence of the first
+        found: list[int] = []
+        with pytest.raises(WalDamaged, match=f"{bench.key(2)} held a batch that was acknowledged"):
+            await bench.take(found=found)
+        assert found == [0, 1]
+
+
+@virtual
+async def test_what_lies_behind_a_batch_that_never_arrived_is_no_damage() -> None:
+    bench = Bench()
+    wal = await bench.open()
+    await until_durable(wal, put(wal, 0))
+    bench.inject(Effect.FAIL, "create", bench.key(1), times=None)
+    for offset in range(1, 40):
+        put(wal, offset)
+        await asyncio.sleep(0.3)
+    assert len(bench.numbers) > 30
+    assert wal.durable < wal.end
+    await wal.close(clean=False)
+    bench.store.heal()
+    assert (await bench.take())[0] == [0]
+
+
 def test_an_object_of_a_wal_is_what_it_was() -> None:
     """The bytes of format version 1: what an earlier release wrote must be read."""
     batch = WalBatch()
@@ -188,14 +221,15 @@ def test_an_object_of_a_wal_is_what_it_was() -> None:
         nonce=b"nonce-nonce-nonc",
         node_id=3,
         node_epoch=9,
+        acknowledged=1,
     )
     golden = (
-        "415157414c4f424adedb9a3d01000200"  # magic, checksum, version, kind
+        "415157414c4f424a8ea7086e01000200"  # magic, checksum, version, kind
         "06000000000000000300000000000000"  # WAL id, number
         "30313233343536373839616263646566"  # cluster id
         "6e6f6e63652d6e6f6e63652d6e6f6e63"  # nonce
         "03000000020000004700000000000000"  # node id, count, size of the rest
-        "d91cf829000000000900000000000000"  # its checksum, zero, node epoch
+        "d91cf829030000000900000000000000"  # its checksum, two were not acknowledged, node epoch
         "0000000000010000070000000000000009000000000000000500000007000000"
         "0200000000000000000000000000000000000000000000000100000000000000"
         "7061796c6f6164"
@@ -203,6 +237,9 @@ def test_an_object_of_a_wal_is_what_it_was() -> None:
     assert b"".join(bytes(piece) for piece in pieces).hex() == golden
     header, records = wal_object_read(bytes.fromhex(golden))
     assert (header.kind, header.wal_id, header.number) == ("batch", 6, 3)
+    assert header.acknowledged == 1
+    unsaid = golden.replace("8ea7086e", "dedb9a3d").replace("d91cf82903", "d91cf82900")
+    assert wal_object_read(bytes.fromhex(unsaid))[0].acknowledged is None
     assert [bytes(record.payload) for record in records] == [b"payload", b""]
 
 

@@ -12,7 +12,6 @@ from automq.stream.wal import (
     ObjectWals,
     WalEnd,
     WalOptions,
-    WalRecord,
     WalTaker,
 )
 from automq.stream.wal.object_keys import wal_key
@@ -58,11 +57,15 @@ class Bench:
     async def open(self, options: WalOptions = OPTIONS) -> ObjectWal:
         return await self.home.open(wal_id=1, node_id=3, cluster_id=CLUSTER, options=options)
 
-    async def take(self, start: int = 0) -> tuple[list[int], WalEnd]:
-        """Fence and read, as a taker does; the offsets found."""
+    async def take(
+        self, start: int = 0, *, found: list[int] | None = None
+    ) -> tuple[list[int], WalEnd]:
+        """Fence and read, as a taker does; the offsets found, which `found` has if it raises."""
+        offsets = [] if found is None else found
         recovery = self.home.recover(wal_id=1, start=start, cluster_id=CLUSTER, taker=TAKER)
-        records: list[WalRecord] = [it async for chunk in recovery for it in chunk]
-        return [it.base_offset for it in records], recovery.end
+        async for chunk in recovery:
+            offsets += [it.base_offset for it in chunk]
+        return offsets, recovery.end
 
 
 def put(wal: ObjectWal, *offsets: int, size_bytes: int = 10) -> int:

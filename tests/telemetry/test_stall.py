@@ -54,6 +54,19 @@ def test_a_stall_can_be_seen_before_it_is_over() -> None:
     assert probe.late_ms() == 70.0
 
 
+def test_it_wakes_up_less_often_while_nobody_is_connected() -> None:
+    clock, connected = HandClock(), [True]
+    probe = StallProbe(clock, is_watched=lambda: bool(connected))
+
+    assert probe.tick() == 50
+    connected.clear()
+    assert probe.tick() == 500
+    clock.at_ms += 500 + 70
+    assert probe.late_ms() == 70.0
+    connected.append(True)
+    assert probe.tick() == 50
+
+
 async def test_the_probe_runs_until_it_is_cancelled() -> None:
     probe = StallProbe(HandClock())
 

@@ -33,6 +33,7 @@ struct WalObject {
     node_epoch: i64,
     records: u32,
     body_bytes: u64,
+    acknowledged: Option<u64>,
 }
 
 impl From<ObjectHeader> for WalObject {
@@ -48,6 +49,7 @@ impl From<ObjectHeader> for WalObject {
             node_epoch: header.node_epoch,
             records: header.records,
             body_bytes: header.body_bytes,
+            acknowledged: header.acknowledged,
         }
     }
 }
@@ -93,7 +95,9 @@ impl WalBatch {
         self.batch.size_bytes()
     }
 
-    #[pyo3(signature = (kind, *, wal_id, number, cluster_id, nonce, node_id, node_epoch))]
+    #[pyo3(signature = (
+        kind, *, wal_id, number, cluster_id, nonce, node_id, node_epoch, acknowledged=None
+    ))]
     #[expect(clippy::too_many_arguments, reason = "all of them have names in Python")]
     fn encode(
         &self,
@@ -105,6 +109,7 @@ impl WalBatch {
         nonce: [u8; 16],
         node_id: i32,
         node_epoch: i64,
+        acknowledged: Option<u64>,
     ) -> PyResult<Vec<Buf>> {
         let Some((_, kind)) = NAMES.iter().find(|(name, _)| *name == kind) else {
             return Err(PyValueError::new_err(format!("no object of a WAL is a {kind:?}")));
@@ -120,6 +125,7 @@ impl WalBatch {
             records: 0,
             body_bytes: 0,
             body_crc: 0,
+            acknowledged,
         };
         let pieces = py.detach(|| self.batch.encode(header));
         Ok(pieces.into_iter().map(Buf::new).collect())

@@ -23,7 +23,7 @@
 //! | 68 | 4 | count of records |
 //! | 72 | 8 | size of all that follows the header |
 //! | 80 | 4 | CRC-32C of all that follows the header |
-//! | 84 | 4 | zero |
+//! | 84 | 4 | 1 + how many of the numbers right below were not acknowledged yet; 0: not said |
 //! | 88 | 8 | epoch of that node |
 //! | 96 | | 32 bytes a record, then the payloads, in the records' order, without gaps |
 //!
@@ -95,6 +95,9 @@ pub struct ObjectHeader {
     pub records: u32,
     pub body_bytes: u64,
     pub body_crc: u32,
+    /// Every number below this one was stored and acknowledged when the batch was sent, so none of
+    /// them is ever absent, but for those that are trimmed.
+    pub acknowledged: Option<u64>,
 }
 
 /// Why bytes are no object of a WAL.
@@ -133,10 +136,17 @@ impl ObjectHeader {
         out[68..72].copy_from_slice(&self.records.to_le_bytes());
         out[72..80].copy_from_slice(&self.body_bytes.to_le_bytes());
         out[80..84].copy_from_slice(&self.body_crc.to_le_bytes());
+        out[84..88].copy_from_slice(&self.behind().to_le_bytes());
         out[88..96].copy_from_slice(&self.node_epoch.to_le_bytes());
         let checksum = crc(&[&out[12..]]);
         out[8..12].copy_from_slice(&checksum.to_le_bytes());
         out
+    }
+
+    /// How far what was acknowledged is behind the number, as it is stored.
+    fn behind(&self) -> u32 {
+        let behind = self.acknowledged.and_then(|upto| self.number.checked_sub(upto));
+        behind.and_then(|it| u32::try_from(it + 1).ok()).unwrap_or(0)
     }
 
     /// The header that `bytes` begin with, its checksum verified.
@@ -157,10 +167,13 @@ impl ObjectHeader {
         let Some(kind) = Kind::of(u16::from_le_bytes(part(header, 14))) else {
             return Err(BadObject::Damaged("it is of no known kind"));
         };
+        let number = u64::from_le_bytes(part(header, 24));
+        let behind = u32::from_le_bytes(part(header, 84)).checked_sub(1);
+        let acknowledged = behind.and_then(|it| number.checked_sub(u64::from(it)));
         Ok(Self {
             kind,
             wal_id: i64::from_le_bytes(part(header, 16)),
-            number: u64::from_le_bytes(part(header, 24)),
+            number,
             cluster_id: part(header, 32),
             nonce: part(header, 48),
             node_id: i32::from_le_bytes(part(header, 64)),
@@ -168,6 +181,7 @@ impl ObjectHeader {
             records: u32::from_le_bytes(part(header, 68)),
             body_bytes: u64::from_le_bytes(part(header, 72)),
             body_crc: u32::from_le_bytes(part(header, 80)),
+            acknowledged,
         })
     }
 }
@@ -315,6 +329,7 @@ mod tests {
             records: 0,
             body_bytes: 0,
             body_crc: 0,
+            acknowledged: None,
         }
     }
 
@@ -377,6 +392,23 @@ mod tests {
         }
         let longer = [&data[..], b"x"].concat();
         assert!(read_object(&longer.into()).is_err());
+    }
+
+    #[test]
+    fn what_was_acknowledged_is_kept_and_may_be_left_unsaid() {
+        let far = u64::from(u32::MAX) + 9;
+        for (number, said, read) in [
+            (6, None, None),
+            (6, Some(6), Some(6)),
+            (6, Some(0), Some(0)),
+            (6, Some(7), None),
+            (far, Some(10), Some(10)),
+            (far, Some(9), None),
+        ] {
+            let header = ObjectHeader { acknowledged: said, ..header(Kind::Batch, number) };
+            let data = joined(batch(&[5]).encode(header));
+            assert_eq!(read_object(&data).unwrap().0.acknowledged, read, "{number} {said:?}");
+        }
     }
 
     #[test]

@@ -122,7 +122,7 @@ async def assemble(
     log_place = places.log_place(SteadyRegister(register, world))
     delete_metrics = start_deleting(config, world, metadata, once, log_place, home, tasks)
     acceptor = make_acceptor(config, world, broker, tasks)
-    stall = StallProbe(world.clock)
+    stall = StallProbe(world.clock, is_watched=lambda: bool(acceptor.connections))
     tasks.create_task(stall.run(), name="stall probe")
     return NodeParts(
         store=store,

@@ -1,6 +1,7 @@
 """How long the event loop was busy with one thing, when it should have looked after all of them."""
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
@@ -16,6 +17,7 @@ from automq.telemetry.metrics import (
 from automq.world import Clock
 
 TICK_MS: Final = 50
+UNWATCHED_TICK_MS: Final = 500
 ALARM_MS: Final = 100
 
 log = Log("telemetry.stall")
@@ -34,15 +36,26 @@ class LoopMetrics:
 class StallProbe:
     """Wakes up every 50 ms and sees how late it is: by so much was everything else late.
 
+    While nobody is connected (`is_watched`) nobody feels a stall, and waking up is most of what an
+    idle broker costs: then twice a second is enough.
+
     A controller that stalled adds its stall to every deadline it set for others, so `late_ms` is
     also what that asks.
     """
 
-    def __init__(self, clock: Clock, *, alarm_ms: float = ALARM_MS) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        alarm_ms: float = ALARM_MS,
+        is_watched: Callable[[], bool] = lambda: True,
+    ) -> None:
         self.metrics = LoopMetrics()
         self._clock = clock
         self._alarm_ms = alarm_ms
-        self._due_ms = clock.monotonic_ms() + TICK_MS
+        self._is_watched = is_watched
+        self._due_ms = 0.0
+        self._wait()
 
     def late_ms(self) -> float:
         """How late the next wake-up is already; 0 if it is not."""
@@ -50,17 +63,23 @@ class StallProbe:
 
     async def run(self) -> None:
         """Until cancelled."""
-        self._due_ms = self._clock.monotonic_ms() + TICK_MS
+        wait_ms = self._wait()
         while True:
-            await asyncio.sleep(TICK_MS / 1000)
-            self.tick()
+            await asyncio.sleep(wait_ms / 1000)
+            wait_ms = self.tick()
 
-    def tick(self) -> None:
-        """The probe is awake: see how late it is."""
+    def tick(self) -> int:
+        """The probe is awake: see how late it is. In how many ms to wake up again."""
         late_ms = self.late_ms()
-        self._due_ms = self._clock.monotonic_ms() + TICK_MS
+        wait_ms = self._wait()
         self.metrics.late_ms.observe(late_ms)
         self.metrics.longest_stall_ms = max(self.metrics.longest_stall_ms, late_ms)
         if late_ms >= self._alarm_ms:
             self.metrics.stalls += 1
             log.warning("event loop stalled", stall_ms=round(late_ms))
+        return wait_ms
+
+    def _wait(self) -> int:
+        wait_ms = TICK_MS if self._is_watched() else UNWATCHED_TICK_MS
+        self._due_ms = self._clock.monotonic_ms() + wait_ms
+        return wait_ms

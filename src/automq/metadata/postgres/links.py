@@ -54,8 +54,13 @@ class Session(Protocol):
     async def close(self) -> None: ...
 
 
-Connect = Callable[[], Awaitable[Session]]
-"""A session to the server that takes writes. Raises Unsettled, Unfit."""
+Judge = Callable[[Server], None]
+"""Raises Unsettled for a server that was replaced, Unfit for one of another database cluster."""
+
+Connect = Callable[[Judge], Awaitable[Session]]
+"""A session to the server that takes writes, and that the judge lets pass: where a server that was
+replaced still answers, and is named first, the next one is asked. Raises Unsettled, Unfit.
+"""
 
 
 class Links:
@@ -112,7 +117,7 @@ class Links:
             await self._idle.pop(0)[0].close()
 
     async def _new_session(self) -> Session:
-        session = await self._connect()
+        session = await self._connect(self._judge)
         try:
             self._admit(session.server)
         except Unsettled:
@@ -121,6 +126,15 @@ class Links:
         return session
 
     def _admit(self, server: Server) -> None:
+        """Let it pass, and none before it from now on."""
+        self._judge(server)
+        if server != self._server:
+            self._server = server
+            for session, _ in self._idle:
+                session.abort()
+            self._idle.clear()
+
+    def _judge(self, server: Server) -> None:
         known = self._server
         if known is not None and server.system_id != known.system_id:
             raise Unfit(
@@ -132,8 +146,3 @@ class Links:
                 f"this server has timeline {server.timeline}, and {known.timeline} was met before: "
                 "it was replaced"
             )
-        if server != known:
-            self._server = server
-            for session, _ in self._idle:
-                session.abort()
-            self._idle.clear()

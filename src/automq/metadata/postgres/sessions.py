@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import quote, urlencode
 
 from automq.metadata.postgres.copying import rows_of
-from automq.metadata.postgres.links import Links, Server, Session
+from automq.metadata.postgres.links import Judge, Links, Server, Session
 from automq.metadata.postgres.location import Location, Standby, host_text
 from automq.metadata.postgres.register import PostgresRegister
 from automq.metadata.postgres.statements import STANDBY, UNFIT, Statements
@@ -76,10 +76,10 @@ class Connector:
         )
         self._has_warned = not warns
 
-    async def __call__(self) -> Session:
-        return await self.open()
+    async def __call__(self, judge: Judge) -> Session:
+        return await self.open(judge)
 
-    async def open(self) -> "AsyncpgSession":
+    async def open(self, judge: Judge = lambda _: None) -> "AsyncpgSession":
         """Raises Unsettled; Unfit if no host can be used, Unsafe if one answers.
 
         That all of several are standbys is settled by the takeover that is under way.
@@ -88,7 +88,7 @@ class Connector:
         is_for_good, is_unsafe = True, False
         for host, port in self._location.hosts:
             try:
-                return await self._open(host, port)
+                return await self._open(host, port, judge)
             except Unsettled as why:
                 refused.append(f"{host_text(host, port)}: {why}")
                 is_for_good &= isinstance(why, Unfit) and not self._may_take_over(why)
@@ -101,7 +101,7 @@ class Connector:
     def _may_take_over(self, why: Unsettled) -> bool:
         return isinstance(why, StandsBy) and len(self._location.hosts) > 1
 
-    async def _open(self, host: str, port: int) -> "AsyncpgSession":
+    async def _open(self, host: str, port: int, judge: Judge) -> "AsyncpgSession":
         where = self._location
         dsn = f"postgresql://{quote(where.user, safe='')}@{host_text(host, port)}/"
         with our_words():
@@ -119,6 +119,7 @@ class Connector:
         deadline = asyncio.get_running_loop().call_later(where.timeout_ms / 1000, session.abort)
         try:
             await self._check(session)
+            judge(session.server)
         except BaseException:
             session.abort()
             raise

@@ -16,6 +16,7 @@ import re
 from collections.abc import Coroutine
 from typing import Any, Final, Protocol
 
+from automq.metadata.postgres.links import Judge
 from automq.metadata.postgres.location import Location, parse_uri
 from automq.metadata.postgres.sessions import AsyncpgSession, Connector
 from automq.metadata.postgres.simulated_backend import (
@@ -77,9 +78,9 @@ class SimulatedPostgres:
         """Whether there is one server, whose commits wait for its own disk alone."""
         return len(self.location.hosts) == 1
 
-    async def connect(self) -> AsyncpgSession:
+    async def connect(self, judge: Judge = lambda _: None) -> AsyncpgSession:
         """A session to a server that takes writes, and not always to the newest. A `Connect`."""
-        return await Connector(self.location, None, connect=self.dial).open()
+        return await Connector(self.location, None, connect=self.dial).open(judge)
 
     async def dial(self, dsn: str, **options: Any) -> SimulatedConnection:
         """What `asyncpg.connect` does. Raises ConnectionRefusedError."""

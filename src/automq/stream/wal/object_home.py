@@ -65,6 +65,7 @@ class ObjectRecovery:
                 records = [it for it in records if it.position >= self._start]
             if records:
                 yield records
+        await self._check_end(fence)
         self._end = WalEnd(position_at(fence), is_clean, False)
 
     async def fence(self) -> tuple[int, bool]:
@@ -96,6 +97,32 @@ class ObjectRecovery:
             # The owner lives, and was first. It has at most CREATES_MAX numbers on their way, so
             # it does not get past twice as many fences while they are created: the lowest counts.
             width = FENCES_MAX
+
+    async def _check_end(self, fence: int) -> None:
+        """Raise WalDamaged if objects behind the fence prove that it stands where a batch stood.
+
+        Invariant: a batch names a number up to which its owner had acknowledged, and the owner
+        acknowledges only what is stored. So what has a number below that one and at the fence or
+        above was stored once and is lost: somebody deleted it, or the fence took its place in a
+        store that ignores conditions. It is told of, and the WAL stays open; what was
+        never acknowledged and lies behind a true fence names no number above it (HAZARDS 2). Only
+        after what is below the fence was read, for whoever gives the WAL up brings that to safety.
+        """
+        objects = self._objects
+        prefix = wal_prefix(objects.cluster_id, objects.wal_id)
+        listing = self._store.list(prefix, after=objects.key(fence))
+        behind = [it async for it in listing if number_of(it.key) is not None]
+        # Numbers are sent in order, so the last ones name the most.
+        for known in behind[-CREATES_MAX:]:
+            found = await objects.header(known.key)
+            if not isinstance(found, WalObject) or found.acknowledged is None:
+                continue
+            if found.acknowledged > fence:
+                raise WalDamaged(
+                    f"{self._store.name}: {objects.key(fence)} held a batch that was acknowledged, "
+                    f"and does not any more: {known.key} came after everything below number "
+                    f"{found.acknowledged}"
+                )
 
     async def _mark(self, number: int) -> WalObject | Broken | None:
         return await self._objects.mark("fence", number, *self._taker)

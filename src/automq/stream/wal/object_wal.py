@@ -299,6 +299,7 @@ class ObjectWal:
             nonce=nonce,
             node_id=self._node_id,
             node_epoch=0,
+            acknowledged=self._sent[0].number,
         )
         return await objects.create(objects.key(sent.number), pieces, nonce)
 
