@@ -14,7 +14,7 @@ from sim.onlooking import Onlooker
 from sim.reading import Reader, WideReader
 from sim.rough import Careless, Vandal
 from sim.truth import PartitionTruth
-from sim.wide import is_quiet, is_wide
+from sim.wide import is_contested, is_quiet, is_wide
 from sim.witness import Witness
 from sim.workload import Deleter, IdempotentProducer, PlainProducer, Shop
 
@@ -64,7 +64,13 @@ class Crowd:
         clients |= self._group_clients(members)
         if is_wide(self.shop.seed):
             clients |= self._late_comers(members)
+        if is_contested(self.shop.seed):
+            clients |= self._rivals()
         return clients
+
+    def _rivals(self) -> dict[str, Runs]:
+        deleted = [at for at in self.partitions if at.topic == "deleted"]
+        return {f"rival-{at}": Deleter(self.shop, f"rival-{at}", at) for at in deleted}
 
     def _late_comers(self, members: Group) -> dict[str, Runs]:
         chance = self.shop.chance("late comers")

@@ -8,6 +8,7 @@ FOUND_BY: dict[str, int] = {
     "names a snapshot that was not read back": 300_393,
     "tells its own entries by their writer": 300_383,
     "refuses before what that rests on is stored": 71,
+    "lets the start of a partition go back": 600_009,
 }
 
 

@@ -86,6 +86,7 @@ def test_a_bug_that_few_seeds_are_enough_for_is_found(name: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("name", BUGS)
 def test_a_bug_put_in_on_purpose_is_found(name: str) -> None:
     seed = first_seed_that_finds(name, MANY_SEEDS)
@@ -95,6 +96,7 @@ def test_a_bug_put_in_on_purpose_is_found(name: str) -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_800)
 def test_hundreds_of_seeds_hold() -> None:
     first = random.SystemRandom().getrandbits(30)
     for seed in range(first, first + 300):
@@ -103,6 +105,7 @@ def test_hundreds_of_seeds_hold() -> None:
 
 
 @pytest.mark.long
+@pytest.mark.timeout(900)
 def test_a_failing_seed_is_shrunk_to_less_that_still_fails() -> None:
     with BUGS["acknowledges before the sync"]():
         without = shrink(1, print)

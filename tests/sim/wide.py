@@ -5,10 +5,14 @@ import random
 FIRST_SEED = 300_000
 """From this seed on a run may have all that is here."""
 
+CONTESTED_FROM = 600_000
+"""From this seed on two may delete records of one partition at once."""
+
 SHARE_REGISTERED = 0.4
 SHARE_MOVING = 0.15
 SHARE_QUIET = 0.08
 SHARE_SCANNED = 0.1
+SHARE_CONTESTED = 0.5
 
 
 def is_wide(seed: int) -> bool:
@@ -34,3 +38,9 @@ def is_moving(seed: int) -> bool:
 def is_scanned(seed: int) -> bool:
     """Whether the whole store is looked through in half a minute, and not in a day."""
     return is_wide(seed) and random.Random(f"{seed} scanned").random() < SHARE_SCANNED
+
+
+def is_contested(seed: int) -> bool:
+    """Whether two delete records of the same partitions, each without the other's knowledge."""
+    drawn = random.Random(f"{seed} contested").random()
+    return seed >= CONTESTED_FROM and drawn < SHARE_CONTESTED
