@@ -24,12 +24,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::StreamExt;
 use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
 use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use object_store::path::Path;
 use object_store::{
-    GetResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload,
+    GetOptions, GetResult, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutPayload,
 };
 use tokio::time::timeout;
 
@@ -43,6 +44,9 @@ pub const MULTIPART_BYTES: u64 = 100 << 20;
 pub const PART_BYTES: usize = 16 << 20;
 const PARTS_INFLIGHT_MAX: usize = 4;
 const PART_RETRIES_MAX: usize = 4;
+/// Ranges that are no further apart are read by one request, and what is between is thrown away.
+const NEAR_BYTES: u64 = 1 << 20;
+const SPANS_INFLIGHT_MAX: usize = 10;
 /// A body gets a second more for each of these.
 const BYTES_PER_S_MIN: u64 = 1 << 20;
 /// A copy is given the time of a body of this size: how large the object is nobody has said.
@@ -218,28 +222,66 @@ impl Cloud {
         Ok(whole.into())
     }
 
+    /// Near ranges come by one request, and each byte is copied once, to where it stays: a slice of
+    /// a whole answer would keep all of it.
     async fn get_ranges(&self, key: &str, ranges: &[(u64, u64)]) -> Result<Vec<Bytes>, Error> {
         let path = self.path(key)?;
-        let size: u64 = ranges.iter().map(|(start, end)| end - start).sum();
-        let asked: Vec<_> = ranges.iter().map(|&(start, end)| start..end).collect();
-        let bodies = self.within(size, self.store.get_ranges(&path, &asked)).await;
+        let spans = spans(ranges);
+        let patience = self.patience(spans.iter().map(|span| span.end - span.start).sum());
+        let reading = stream::iter(spans)
+            .map(|span| self.read_span(&path, ranges, span))
+            .buffer_unordered(SPANS_INFLIGHT_MAX)
+            .try_collect::<Vec<_>>();
+        let late = |_| Error::new(Kind::Unavailable, no_answer(patience));
+        let read = timeout(patience, reading).await.map_err(late)??;
+        let mut bodies = vec![Bytes::new(); ranges.len()];
+        for (number, body) in read.into_iter().flatten() {
+            bodies[number] = body;
+        }
+        Ok(bodies)
+    }
+
+    /// What `span` holds of the ranges in it, with their numbers.
+    async fn read_span(
+        &self,
+        path: &Path,
+        ranges: &[(u64, u64)],
+        span: Span,
+    ) -> Result<Vec<(usize, Bytes)>, Error> {
+        let Span { start, end, numbers } = span;
+        let options = GetOptions::new().with_range(Some(start..end));
         // Azure answers a range that begins at the end with the whole object.
-        let bodies =
-            bodies.map_err(|e| match e.message.starts_with("Wanted range starting at") {
-                true => Error::new(Kind::Corrupt, e.message),
-                false => e,
-            })?;
-        for (&(start, end), body) in ranges.iter().zip(&bodies) {
-            if body.len() as u64 != end - start {
-                let why = format!("asked for [{start}, {end}), got {} bytes", body.len());
-                return Err(Error::new(Kind::Corrupt, why));
+        let answer = self.store.get_opts(path, options).await.map_err(|e| match failed(&e) {
+            e if e.message.starts_with("Wanted range starting at") => {
+                Error::new(Kind::Corrupt, e.message)
             }
+            e => e,
+        })?;
+        if answer.range != (start..end) {
+            let got = answer.range.end.saturating_sub(answer.range.start);
+            let why = format!("asked for [{start}, {end}), got {got} bytes");
+            return Err(Error::new(Kind::Corrupt, why));
         }
-        if bodies.len() == 1 {
-            return Ok(bodies);
+        let sizes = numbers.iter().map(|&number| (ranges[number].1 - ranges[number].0) as usize);
+        let mut parts: Vec<Vec<u8>> = sizes.map(Vec::with_capacity).collect();
+        let mut at = start;
+        let mut body = answer.into_stream();
+        while let Some(piece) = body.next().await {
+            let piece = piece.map_err(|e| failed(&e))?;
+            let next = at + piece.len() as u64;
+            for (part, &number) in parts.iter_mut().zip(&numbers) {
+                let (from, to) = (ranges[number].0.max(at), ranges[number].1.min(next));
+                if from < to {
+                    part.extend_from_slice(&piece[(from - at) as usize..(to - at) as usize]);
+                }
+            }
+            at = next;
         }
-        // Near ranges came by one request: a slice of it that is kept would keep all of it.
-        Ok(bodies.iter().map(|body| Bytes::copy_from_slice(body)).collect())
+        if at != end {
+            let why = format!("the answer ended after {} of {} bytes", at - start, end - start);
+            return Err(Error::new(Kind::Unavailable, why));
+        }
+        Ok(numbers.into_iter().zip(parts.into_iter().map(Bytes::from)).collect())
     }
 
     async fn head(&self, key: &str) -> Result<Info, Error> {
@@ -382,6 +424,32 @@ impl Cloud {
 
 fn no_answer(patience: Duration) -> String {
     format!("no answer within {} ms", patience.as_millis())
+}
+
+/// Ranges that are read by one request, by their numbers.
+#[derive(Debug, PartialEq, Eq)]
+struct Span {
+    start: u64,
+    end: u64,
+    numbers: Vec<usize>,
+}
+
+/// All ranges, those together that are near each other.
+fn spans(ranges: &[(u64, u64)]) -> Vec<Span> {
+    let mut order: Vec<usize> = (0..ranges.len()).collect();
+    order.sort_by_key(|&number| ranges[number]);
+    let mut spans: Vec<Span> = Vec::new();
+    for number in order {
+        let (start, end) = ranges[number];
+        match spans.last_mut() {
+            Some(span) if start <= span.end.saturating_add(NEAR_BYTES) => {
+                span.end = span.end.max(end);
+                span.numbers.push(number);
+            }
+            _ => spans.push(Span { start, end, numbers: vec![number] }),
+        }
+    }
+    spans
 }
 
 /// The same bytes in parts of `size` (the last is smaller), without copying any.

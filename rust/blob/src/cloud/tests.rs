@@ -56,3 +56,13 @@ fn config(provider: Provider, options: &[(&str, &str)]) -> Config {
         multipart_bytes: MULTIPART_BYTES,
     }
 }
+
+#[test]
+fn near_ranges_are_read_by_one_request_in_whatever_order_they_are_asked_for() {
+    let far = NEAR_BYTES + 101;
+    let asked = [(far, far + 5), (90, 100), (0, 10), (95, 99), (far + 5, far + 6)];
+    let found: Vec<_> =
+        spans(&asked).into_iter().map(|it| (it.start, it.end, it.numbers)).collect();
+    assert_eq!(found, [(0, 100, vec![2, 1, 3]), (far, far + 6, vec![0, 4])]);
+    assert!(spans(&[]).is_empty());
+}
