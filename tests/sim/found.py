@@ -5,7 +5,7 @@ from collections.abc import Iterator
 FOUND_BY: dict[str, int] = {
     "never lets go of a wal full of deleted records": 300_043,
     "believes a win in a closed chunk": 300_391,
-    "names a snapshot that was not read back": 300_393,
+    "names a snapshot that was not read back": 300_117,
     "tells its own entries by their writer": 300_383,
     "refuses before what that rests on is stored": 71,
     "lets the start of a partition go back": 600_009,
