@@ -3,7 +3,7 @@
 import asyncio
 import logging
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 
@@ -73,15 +73,6 @@ class DamagedSource(Exception):
         super().__init__(object_id, why)
         self.object_id = object_id
         self.why = why
-
-
-@dataclass(frozen=True, slots=True)
-class Sought:
-    """A source that is read: one "not found" is no finding (HAZARDS 6)."""
-
-    object_id: int
-    look: SecondLook
-    is_needed: Callable[[], Awaitable[bool]]
 
 
 class Compactor:
@@ -165,12 +156,9 @@ class Compactor:
     async def _merge(self, merge: Merge) -> None:
         """Read, build, put, replace. Raises DamagedSource, ObjectDoomed."""
         building = ObjectMerge(merge.parts, object_id=merge.object_id, cluster_id=self._cluster_id)
-        look = SecondLook()
         for source in merge.sources:
-            is_needed = partial(self._is_still_named, merge, source.object_id)
-            sought = Sought(source.object_id, look, is_needed)
             try:
-                await self._read(source, building, sought)
+                await self._read(merge, source, building)
             except DamagedObject as damage:
                 raise DamagedSource(source.object_id, str(damage.why)) from None
             except StaysAway:
@@ -182,20 +170,20 @@ class Compactor:
         verdicts = await self._client.replace_extents(replacement_of(merge, built))
         self._note_merged(merge, built, verdicts.count(ReplaceVerdict.TAKEN), len(verdicts))
 
-    async def _read(self, source: MergeSource, building: ObjectMerge, sought: Sought) -> None:
+    async def _read(self, merge: Merge, source: MergeSource, building: ObjectMerge) -> None:
         """Read what one source holds of the merge, a few MiB at a time."""
-        index = await self._index(source, sought)
+        index = await self._index(merge, source)
         spans = await beside(lambda: building.spans(index))
-        data = [await self._get(sought, start, end) for start, end in spans]
+        data = [await self._get(merge, source.object_id, start, end) for start, end in spans]
         await beside(lambda: building.take(index, data))
 
-    async def _index(self, source: MergeSource, sought: Sought) -> ObjectIndex:
+    async def _index(self, merge: Merge, source: MergeSource) -> ObjectIndex:
         kept = self._indexes.get(source.object_id)
         if kept is not None:
             self._indexes.move_to_end(source.object_id)
             return kept
         start = source.index_position
-        data = await self._get(sought, start, start + source.index_bytes)
+        data = await self._get(merge, source.object_id, start, start + source.index_bytes)
         index = await beside(
             lambda: ObjectIndex(
                 data, position=start, object_id=source.object_id, cluster_id=self._cluster_id
@@ -206,15 +194,20 @@ class Compactor:
             self._indexes.popitem(last=False)
         return index
 
-    async def _get(self, sought: Sought, start: int, end: int) -> Buf:
-        """A range of a source. Raises StaysAway, and DamagedSource if nothing names it any more."""
+    async def _get(self, merge: Merge, object_id: int, start: int, end: int) -> Buf:
+        """A range of a source, for which one "not found" is no finding (HAZARDS 6).
+
+        Raises StaysAway, and DamagedSource if nothing names it any more.
+        """
         await self._turn(end - start)
         self.metrics.read_bytes += end - start
-        key = data_key(self._cluster_id, sought.object_id)
-        ask: Callable[[], Awaitable[Buf | None]] = partial(self._store.get_range, key, start, end)
-        found = await sought.look.find(ask, sought.is_needed)
+        key = data_key(self._cluster_id, object_id)
+        found: Buf | None = await SecondLook().find(
+            partial(self._store.get_range, key, start, end),
+            partial(self._is_still_named, merge, object_id),
+        )
         if found is None:
-            raise DamagedSource(sought.object_id, "nothing names it any more")
+            raise DamagedSource(object_id, "nothing names it any more")
         return found
 
     async def _put(self, built: BuiltObject) -> None:
