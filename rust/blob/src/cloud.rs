@@ -151,11 +151,8 @@ impl Cloud {
         let body = PutPayload::from_iter(data);
         let patience = self.patience(body.content_length() as u64);
         let put = self.store.put_opts(&path, body, PutMode::Create.into());
-        match timeout(patience, put).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(e)) => Err(create_failed(&e)),
-            Err(_) => Err(Error::new(Kind::OutcomeUnknown, no_answer(patience))),
-        }
+        let put = in_time(Kind::OutcomeUnknown, patience, put).await?;
+        put.map(|_| ()).map_err(|e| create_failed(&e))
     }
 
     async fn put(&self, key: &str, data: Vec<Bytes>) -> Result<(), Error> {
@@ -203,27 +200,42 @@ impl Cloud {
     async fn get(&self, key: &str) -> Result<Bytes, Error> {
         let path = self.path(key)?;
         let answer = self.within(0, self.store.get(&path)).await?;
-        self.read_body(answer).await
+        let whole = (answer.range.start, answer.range.end);
+        let mut parts = self.read_body(answer, &[whole]).await?;
+        Ok(parts.swap_remove(0))
     }
 
-    /// Reads as long as something comes.
-    async fn read_body(&self, answer: GetResult) -> Result<Bytes, Error> {
-        let size = (answer.range.end - answer.range.start) as usize;
-        let mut whole = Vec::with_capacity(size);
+    /// What the ranges of the object hold that are in an answer, as long as something comes. Each
+    /// byte is copied once, to where it stays.
+    async fn read_body(
+        &self,
+        answer: GetResult,
+        ranges: &[(u64, u64)],
+    ) -> Result<Vec<Bytes>, Error> {
+        let (first, end) = (answer.range.start, answer.range.end);
+        let sizes = ranges.iter().map(|(start, end)| (end - start) as usize);
+        let mut parts: Vec<Vec<u8>> = sizes.map(Vec::with_capacity).collect();
+        let mut at = first;
         let mut body = answer.into_stream();
         while let Some(piece) = self.within_chunk(body.next()).await? {
             let piece = piece.map_err(|e| failed(&e))?;
-            whole.extend_from_slice(&piece);
+            let next = at + piece.len() as u64;
+            for (part, &(start, end)) in parts.iter_mut().zip(ranges) {
+                let (from, to) = (start.max(at), end.min(next));
+                if from < to {
+                    part.extend_from_slice(&piece[(from - at) as usize..(to - at) as usize]);
+                }
+            }
+            at = next;
         }
-        if whole.len() != size {
-            let why = format!("the answer ended after {} of {size} bytes", whole.len());
+        if at != end {
+            let why = format!("the answer ended after {} of {} bytes", at - first, end - first);
             return Err(Error::new(Kind::Unavailable, why));
         }
-        Ok(whole.into())
+        Ok(parts.into_iter().map(Bytes::from).collect())
     }
 
-    /// Near ranges come by one request, and each byte is copied once, to where it stays: a slice of
-    /// a whole answer would keep all of it.
+    /// Near ranges come by one request; a slice of its whole answer would keep all of that.
     async fn get_ranges(&self, key: &str, ranges: &[(u64, u64)]) -> Result<Vec<Bytes>, Error> {
         let path = self.path(key)?;
         let spans = spans(ranges);
@@ -232,8 +244,7 @@ impl Cloud {
             .map(|span| self.read_span(&path, ranges, span))
             .buffer_unordered(SPANS_INFLIGHT_MAX)
             .try_collect::<Vec<_>>();
-        let late = |_| Error::new(Kind::Unavailable, no_answer(patience));
-        let read = timeout(patience, reading).await.map_err(late)??;
+        let read = in_time(Kind::Unavailable, patience, reading).await??;
         let mut bodies = vec![Bytes::new(); ranges.len()];
         for (number, body) in read.into_iter().flatten() {
             bodies[number] = body;
@@ -262,26 +273,9 @@ impl Cloud {
             let why = format!("asked for [{start}, {end}), got {got} bytes");
             return Err(Error::new(Kind::Corrupt, why));
         }
-        let sizes = numbers.iter().map(|&number| (ranges[number].1 - ranges[number].0) as usize);
-        let mut parts: Vec<Vec<u8>> = sizes.map(Vec::with_capacity).collect();
-        let mut at = start;
-        let mut body = answer.into_stream();
-        while let Some(piece) = body.next().await {
-            let piece = piece.map_err(|e| failed(&e))?;
-            let next = at + piece.len() as u64;
-            for (part, &number) in parts.iter_mut().zip(&numbers) {
-                let (from, to) = (ranges[number].0.max(at), ranges[number].1.min(next));
-                if from < to {
-                    part.extend_from_slice(&piece[(from - at) as usize..(to - at) as usize]);
-                }
-            }
-            at = next;
-        }
-        if at != end {
-            let why = format!("the answer ended after {} of {} bytes", at - start, end - start);
-            return Err(Error::new(Kind::Unavailable, why));
-        }
-        Ok(numbers.into_iter().zip(parts.into_iter().map(Bytes::from)).collect())
+        let asked: Vec<_> = numbers.iter().map(|&number| ranges[number]).collect();
+        let parts = self.read_body(answer, &asked).await?;
+        Ok(numbers.into_iter().zip(parts).collect())
     }
 
     async fn head(&self, key: &str) -> Result<Info, Error> {
@@ -380,18 +374,11 @@ impl Cloud {
         body_bytes: u64,
         request: impl Future<Output = object_store::Result<T>>,
     ) -> Result<T, Error> {
-        let patience = self.patience(body_bytes);
-        match timeout(patience, request).await {
-            Ok(answer) => answer.map_err(|e| failed(&e)),
-            Err(_) => Err(Error::new(late, no_answer(patience))),
-        }
+        in_time(late, self.patience(body_bytes), request).await?.map_err(|e| failed(&e))
     }
 
     async fn within_chunk<T>(&self, chunk: impl Future<Output = T>) -> Result<T, Error> {
-        let patience = self.config.timeout;
-        timeout(patience, chunk)
-            .await
-            .map_err(|_| Error::new(Kind::Unavailable, no_answer(patience)))
+        in_time(Kind::Unavailable, self.config.timeout, chunk).await
     }
 
     fn patience(&self, body_bytes: u64) -> Duration {
@@ -422,8 +409,14 @@ impl Cloud {
     }
 }
 
-fn no_answer(patience: Duration) -> String {
-    format!("no answer within {} ms", patience.as_millis())
+/// What comes of `work`, or `late` when that takes too long.
+async fn in_time<T>(
+    late: Kind,
+    patience: Duration,
+    work: impl Future<Output = T>,
+) -> Result<T, Error> {
+    let why = || format!("no answer within {} ms", patience.as_millis());
+    timeout(patience, work).await.map_err(|_| Error::new(late, why()))
 }
 
 /// Ranges that are read by one request, by their numbers.

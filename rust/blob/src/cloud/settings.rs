@@ -8,12 +8,11 @@ use http::Method;
 use object_store::RetryConfig;
 use object_store::aws::AwsAuthorizer;
 use object_store::client::{HttpClient, HttpConnector, HttpRequest, HttpRequestBody};
-use tokio::time::timeout;
 
 use super::client::{bad, client_options, oss_client_options, s3, seen_oss, seen_s3};
 use super::oss::Oss;
 use super::verdict::failed;
-use super::{Config, Provider, no_answer, place};
+use super::{Config, Provider, in_time, place};
 use crate::{Error, Kind, Settings};
 
 const S3_QUESTIONS: [&str; 3] = ["versioning", "lifecycle", "object-lock"];
@@ -32,9 +31,9 @@ pub(super) async fn ask(config: &Config) -> Result<Settings, Error> {
         _ => return Ok(Settings { prefix: config.prefix.clone(), answers }),
     };
     for question in questions {
-        let asked = timeout(config.timeout, ask_one(config, &http, question)).await;
-        let late = |_| Err(Error::new(Kind::Unavailable, no_answer(config.timeout)));
-        answers.push((question, asked.unwrap_or_else(late)));
+        let asking = ask_one(config, &http, question);
+        let asked = in_time(Kind::Unavailable, config.timeout, asking).await;
+        answers.push((question, asked.and_then(|answer| answer)));
     }
     Ok(Settings { prefix: config.prefix.clone(), answers })
 }
