@@ -23,7 +23,6 @@ from automq.stream.wal.object_keys import (
     number_of,
     position_at,
     spread_prefix,
-    wal_prefix,
 )
 from automq.stream.wal.object_marks import Broken, WalObjects
 from automq.stream.wal.object_wal import CREATES_MAX, ObjectWal
@@ -109,19 +108,15 @@ class ObjectRecovery:
         after what is below the fence was read, for whoever gives the WAL up brings that to safety.
         """
         objects = self._objects
-        prefix = wal_prefix(objects.cluster_id, objects.wal_id)
-        listing = self._store.list(prefix, after=objects.key(fence))
-        behind = [it async for it in listing if number_of(it.key) is not None]
         # Numbers are sent in order, so the last ones name the most.
-        for known in behind[-CREATES_MAX:]:
-            found = await objects.header(known.key)
-            if not isinstance(found, WalObject) or found.acknowledged is None:
-                continue
-            if found.acknowledged > fence:
+        last = (await objects.stored(above=fence))[-CREATES_MAX:]
+        for number, found in zip(last, await objects.headers(last), strict=True):
+            upto = found.acknowledged if isinstance(found, WalObject) else None
+            if upto is not None and upto > fence:
                 raise WalDamaged(
                     f"{self._store.name}: {objects.key(fence)} held a batch that was acknowledged, "
-                    f"and does not any more: {known.key} came after everything below number "
-                    f"{found.acknowledged}"
+                    f"and does not any more: {objects.key(number)} came after everything below "
+                    f"number {upto}"
                 )
 
     async def _mark(self, number: int) -> WalObject | Broken | None:
@@ -132,8 +127,7 @@ class ObjectRecovery:
         objects = self._objects
         while True:
             some = range(number, number + CREATES_MAX)
-            asked = (objects.header(objects.key(it)) for it in some)
-            for at, found in zip(some, await asyncio.gather(*asked), strict=True):
+            for at, found in zip(some, await objects.headers(some), strict=True):
                 if found is None:
                     return at, None
                 if isinstance(found, WalObject) and found.kind in ("fence", "end"):
@@ -216,9 +210,7 @@ class ObjectWals:
         the middle of a create must find it whenever it goes on (HAZARDS 1).
         """
         objects = self._objects(wal_id)
-        prefix = wal_prefix(self._cluster_id, wal_id)
-        numbers = [number_of(known.key) async for known in self._store.list(prefix)]
-        stored = sorted(number for number in numbers if number is not None)
+        stored = await objects.stored()
         marks = await self._marks(objects, stored)
         if await objects.begin() is None:
             return False
@@ -257,9 +249,7 @@ class ObjectWals:
         objects = WalObjects(self._store, self._world, self._cluster_id, wal_id)
         if await objects.begin() is not None:
             return 0
-        prefix = wal_prefix(self._cluster_id, wal_id)
-        numbers = [number_of(known.key) async for known in self._store.list(prefix)]
-        stored = sorted(number for number in numbers if number is not None)
+        stored = await objects.stored()
         marks = await self._marks(objects, stored)
         garbage = (
             [objects.key(number) for number in stored if number != min(marks)] if marks else []
@@ -272,10 +262,9 @@ class ObjectWals:
         """Those of `stored` that are fences or ends: among the last, where nothing follows them but
         what was on its way."""
         last = stored[-2 * FENCES_MAX :]
-        found = await asyncio.gather(*(objects.header(objects.key(number)) for number in last))
         return {
             number
-            for number, it in zip(last, found, strict=True)
+            for number, it in zip(last, await objects.headers(last), strict=True)
             if isinstance(it, WalObject) and it.kind in ("fence", "end")
         }
 

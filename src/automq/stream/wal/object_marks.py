@@ -18,10 +18,12 @@ from automq._native import (
 )
 from automq.objectstore import AlreadyExists, Corrupt, NotFound, Retrying
 from automq.objectstore.looking import PATIENCE, PAUSE_S, SecondLook, StaysAway
-from automq.stream.wal.object_keys import mark_key, wal_key, wal_prefix
+from automq.stream.wal.object_keys import mark_key, number_of, wal_key, wal_prefix
 from automq.world import World
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from automq._native import WalObjectKind
 
 
@@ -50,6 +52,17 @@ class WalObjects:
 
     def key(self, number: int) -> str:
         return wal_key(self.cluster_id, self.wal_id, number)
+
+    async def stored(self, *, above: int = -1) -> list[int]:
+        """The numbers above `above` under which the store lists something, in order."""
+        prefix = wal_prefix(self.cluster_id, self.wal_id)
+        after = self.key(above) if above >= 0 else None
+        numbers = [number_of(it.key) async for it in self._store.list(prefix, after=after)]
+        return sorted(number for number in numbers if number is not None)
+
+    async def headers(self, numbers: Iterable[int]) -> list[WalObject | Broken | None]:
+        """What is under each of some numbers, all asked for at once."""
+        return await asyncio.gather(*(self.header(self.key(number)) for number in numbers))
 
     def nonce(self) -> bytes:
         """Tells one creation of an object from every other."""
