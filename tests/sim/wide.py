@@ -22,25 +22,29 @@ def is_wide(seed: int) -> bool:
 
 def is_quiet(seed: int) -> bool:
     """Whether nobody writes but who floods a topic and deletes it."""
-    return is_wide(seed) and random.Random(f"{seed} quiet").random() < SHARE_QUIET
+    return is_wide(seed) and _draws(seed, "quiet", SHARE_QUIET)
 
 
 def is_registered(seed: int) -> bool:
     """Whether a log in the store has its numbers in the register."""
-    return is_wide(seed) and random.Random(f"{seed} registered").random() < SHARE_REGISTERED
+    return is_wide(seed) and _draws(seed, "registered", SHARE_REGISTERED)
 
 
 def is_moving(seed: int) -> bool:
     """Whether a life of the node may keep its log elsewhere than the one before."""
-    return is_wide(seed) and random.Random(f"{seed} moving").random() < SHARE_MOVING
+    return is_wide(seed) and _draws(seed, "moving", SHARE_MOVING)
 
 
 def is_scanned(seed: int) -> bool:
     """Whether the whole store is looked through in half a minute, and not in a day."""
-    return is_wide(seed) and random.Random(f"{seed} scanned").random() < SHARE_SCANNED
+    return is_wide(seed) and _draws(seed, "scanned", SHARE_SCANNED)
 
 
 def is_contested(seed: int) -> bool:
     """Whether two delete records of the same partitions, each without the other's knowledge."""
-    drawn = random.Random(f"{seed} contested").random()
-    return seed >= CONTESTED_FROM and drawn < SHARE_CONTESTED
+    return seed >= CONTESTED_FROM and _draws(seed, "contested", SHARE_CONTESTED)
+
+
+def _draws(seed: int, trait: str, share: float) -> bool:
+    """Whether a seed is one of the share that has a trait; no trait depends on another."""
+    return random.Random(f"{seed} {trait}").random() < share

@@ -55,7 +55,7 @@ class StallProbe:
         self._alarm_ms = alarm_ms
         self._is_watched = is_watched
         self._due_ms = 0.0
-        self._wait()
+        self._plan()
 
     def late_ms(self) -> float:
         """How late the next wake-up is already; 0 if it is not."""
@@ -63,7 +63,7 @@ class StallProbe:
 
     async def run(self) -> None:
         """Until cancelled."""
-        wait_ms = self._wait()
+        wait_ms = self._plan()
         while True:
             await asyncio.sleep(wait_ms / 1000)
             wait_ms = self.tick()
@@ -71,7 +71,7 @@ class StallProbe:
     def tick(self) -> int:
         """The probe is awake: see how late it is. In how many ms to wake up again."""
         late_ms = self.late_ms()
-        wait_ms = self._wait()
+        wait_ms = self._plan()
         self.metrics.late_ms.observe(late_ms)
         self.metrics.longest_stall_ms = max(self.metrics.longest_stall_ms, late_ms)
         if late_ms >= self._alarm_ms:
@@ -79,7 +79,8 @@ class StallProbe:
             log.warning("event loop stalled", stall_ms=round(late_ms))
         return wait_ms
 
-    def _wait(self) -> int:
+    def _plan(self) -> int:
+        """Say when it is due again; in how many ms that is."""
         wait_ms = TICK_MS if self._is_watched() else UNWATCHED_TICK_MS
         self._due_ms = self._clock.monotonic_ms() + wait_ms
         return wait_ms
