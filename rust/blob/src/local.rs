@@ -9,6 +9,7 @@
 //! done relative to the directory opened at the start, so nothing is ever written to another
 //! directory that took its path (a disk that was unmounted).
 
+mod delete;
 mod list;
 mod place;
 mod read;
@@ -126,10 +127,13 @@ impl LocalDir {
         file_bytes: u64,
         ranges: &[(u64, u64)],
     ) -> Result<Vec<Bytes>, Error> {
-        let read = read::read_ranges(file, file_bytes, ranges, &self.rooms);
-        // Objects never shrink: only damage to the file system looks like this.
-        let cut_short = || Error::new(Kind::Corrupt, format!("{key} was cut short"));
-        read.map_err(|e| self.unread(e, key))?.ok_or_else(cut_short)
+        let read = read::read_ranges(&file, file_bytes, ranges, &self.rooms);
+        read.map_err(|e| self.unread(e, key))?.ok_or_else(|| match fstat(&file) {
+            // Only what is deleted shrinks (`delete`) ...
+            Ok(stat) if stat.st_nlink == 0 => self.unread(Errno::NOENT, key),
+            // ... and what the file system has damaged.
+            _ => Error::new(Kind::Corrupt, format!("{key} was cut short")),
+        })
     }
 
     fn unread(&self, errno: Errno, key: &str) -> Error {

@@ -78,25 +78,6 @@ impl LocalDir {
         }
     }
 
-    /// Removes the object if there is one, and the folders that this leaves empty. Not synced: an
-    /// object that comes back after a crash is deleted again.
-    pub fn delete(&self, key: &str) -> Result<(), Error> {
-        match unlinkat(&self.root, key, AtFlags::empty()) {
-            Ok(()) => {}
-            // EISDIR: the key is a folder of other keys, and no object.
-            Err(Errno::NOENT | Errno::NOTDIR | Errno::ISDIR) => return Ok(()),
-            Err(e) => return Err(failed(e, &format!("delete {}", self.path.join(key).display()))),
-        }
-        let mut folder = key;
-        while let Some((above, _)) = folder.rsplit_once('/') {
-            if unlinkat(&self.root, above, AtFlags::REMOVEDIR).is_err() {
-                break;
-            }
-            folder = above;
-        }
-        Ok(())
-    }
-
     /// Removes what writers left behind when they died. A living writer holds the file's lock; one
     /// that has not got it yet loses its file, is told so, and writes another.
     pub(super) fn sweep_temp_files(&self) -> Result<(), Error> {

@@ -217,3 +217,33 @@ fn a_large_object_that_was_cut_short_under_its_reader_is_corrupt() {
         assert_eq!(read, Ok(None));
     }
 }
+
+/// A large object, and somebody who has opened it.
+fn opened(store: &LocalDir, key: &str) -> (OwnedFd, Stat) {
+    store.put(key, &[Bytes::from(vec![7; 3_000_000])]).unwrap();
+    store.open_object(key).unwrap()
+}
+
+#[test]
+fn an_object_that_is_deleted_under_its_reader_is_not_found_and_gives_its_bytes_back() {
+    let place = Place::new();
+    let store = place.store();
+    let (file, stat) = opened(&store, "a/big");
+    store.delete("a/big").unwrap();
+    let left = fstat(&file).unwrap();
+    assert!((left.st_size as u64) <= 1 << 20, "{} bytes are left", left.st_size);
+    let read = store.read("a/big", file, stat.st_size as u64, &[(0, stat.st_size as u64)]);
+    assert_eq!(read.unwrap_err().kind, Kind::NotFound);
+    assert!(!place.0.join("a").exists());
+}
+
+#[test]
+fn a_file_that_has_another_name_is_whole_after_one_is_deleted() {
+    let place = Place::new();
+    let store = place.store();
+    let (_, stat) = opened(&store, "big");
+    fs::hard_link(place.0.join("big"), place.0.join("kept")).unwrap();
+    store.delete("big").unwrap();
+    assert_eq!(store.head("kept").unwrap().size_bytes, stat.st_size as u64);
+    assert_eq!(store.get("kept").unwrap(), vec![7; 3_000_000]);
+}
