@@ -1,5 +1,8 @@
 """`python -m benches.soak`: this broker at full speed, or a share of it, with a reader, for long.
 
+Beside them a topic of many partitions is written slowly: a few kilobytes of each come into every
+object, so there is something to merge all the time.
+
 Every few seconds: memory, CPU, throughput, the latency of acknowledgements, how far the reader is
 behind, the size of the data on disk. At the end the broker must have stayed within its memory
 budgets, must not have grown after the first quarter, and must have handed every record to the
@@ -50,6 +53,7 @@ SHAPE = {
 }
 PROBE_TOPIC = "probe"
 PROBE_S = 20.0
+SLOW_TOPIC, SLOW_PARTITIONS, SLOW_MB_S = "slow", 60, 2.0
 UPLOADS, MERGES = "automq_upload_objects_total", "automq_object_compaction_merges_total"
 
 
@@ -72,10 +76,11 @@ class Sample:
 
 @dataclass(frozen=True, slots=True)
 class Loads:
-    """The producer and the reader, each writing a line of JSON at every interval."""
+    """The producer, the reader, and who writes slowly; a line of JSON each at every interval."""
 
     producer: subprocess.Popen[bytes]
     reader: subprocess.Popen[bytes]
+    slow: subprocess.Popen[bytes]
     directory: Path
 
     def latest(self, name: str) -> load.Report:
@@ -84,10 +89,14 @@ class Loads:
 
     def check(self) -> None:
         """Raises LoadFailed if one of them ended with an error."""
-        for name, process in (("producer", self.producer), ("reader", self.reader)):
+        for name, process in self.processes.items():
             if process.poll():
                 why = (self.directory / f"{name}.err").read_text()
                 raise load.LoadFailed(f"the {name} ended: {why}")
+
+    @property
+    def processes(self) -> dict[str, subprocess.Popen[bytes]]:
+        return {"producer": self.producer, "reader": self.reader, "slow producer": self.slow}
 
     def are_running(self) -> bool:
         return self.producer.poll() is None
@@ -110,6 +119,7 @@ def main() -> None:
             rate_mb_s = args.share * full_speed_mb_s(broker)
             print(f"{args.share:.0%} of full speed: {rate_mb_s:.1f} MB/s", flush=True)
         load.run("create", broker.bootstrap, TOPIC, partitions=PARTITIONS, configs=topic_configs())
+        load.run("create", broker.bootstrap, SLOW_TOPIC, partitions=SLOW_PARTITIONS)
         with loads(broker, args, rate_mb_s) as running:
             for sample in watch(broker, metrics, running, args.every_s):
                 samples.append(sample)
@@ -138,31 +148,31 @@ def full_speed_mb_s(broker: Automq) -> float:
 
 @contextmanager
 def loads(broker: Automq, args: argparse.Namespace, rate_mb_s: float | None) -> Iterator[Loads]:
-    """Producer and reader for the time of a `with` block."""
-    seconds = args.minutes * 60
-    shared = {"partitions": PARTITIONS, "seconds": seconds, "every_s": args.every_s}
-    rate = {}
-    if rate_mb_s is not None:
-        rate["rate"] = rate_mb_s * MB / (RECORDS_IN_16_KIB * RECORD_BYTES)
-    produce = load.command(
-        "produce",
-        broker.bootstrap,
-        TOPIC,
-        **SHAPE,
-        **shared,
-        **rate,
-    )
-    fetch = load.command("fetch", broker.bootstrap, TOPIC, follow=1, **shared)
+    """Producers and reader for the time of a `with` block."""
+    bootstrap = broker.bootstrap
+    timing = {"seconds": args.minutes * 60, "every_s": args.every_s}
+    fast = {"partitions": PARTITIONS, **timing}
+    slow = {"partitions": SLOW_PARTITIONS, "rate": batches_per_s(SLOW_MB_S), **timing}
+    rate = {} if rate_mb_s is None else {"rate": batches_per_s(rate_mb_s)}
+    fetch = load.command("fetch", bootstrap, TOPIC, follow=1, **fast)
+    produce = load.command("produce", bootstrap, TOPIC, **SHAPE, **fast, **rate)
+    trickle = load.command("produce", bootstrap, SLOW_TOPIC, **SHAPE, **slow)
     reader = start(fetch, broker.directory, "reader")
+    slowly = start(trickle, broker.directory, "slow producer")
     producer = start(produce, broker.directory, "producer")
+    running = Loads(producer, reader, slowly, broker.directory)
     try:
-        yield Loads(producer, reader, broker.directory)
-        producer.wait()
-        reader.wait()
+        yield running
+        for process in running.processes.values():
+            process.wait()
     finally:
-        for process in (producer, reader):
+        for process in running.processes.values():
             process.kill()
             process.wait()
+
+
+def batches_per_s(mb_per_s: float) -> float:
+    return mb_per_s * MB / (RECORDS_IN_16_KIB * RECORD_BYTES)
 
 
 def start(words: list[str], directory: Path, name: str) -> subprocess.Popen[bytes]:
