@@ -86,7 +86,7 @@ def test_answers_take_turns_at_the_rate_and_wait_no_longer_than_they_may() -> No
 def test_syncs_that_take_longer_than_while_nothing_was_sent_are_slower() -> None:
     usual = UsualSyncs()
     usual.undisturbed(Syncs(100, 50_000))
-    assert not usual.are_slower(Syncs(10, 7_000), at_lowest_rate=False)
+    assert not usual.are_slower(Syncs(10, 6_000), at_lowest_rate=False)
     assert [usual.are_slower(Syncs(10, 20_000), at_lowest_rate=False) for _ in range(9)][-1]
     usual.undisturbed(Syncs(100, 250_000))
     assert not usual.are_slower(Syncs(10, 20_000), at_lowest_rate=False)
@@ -96,7 +96,7 @@ def test_one_slow_look_at_the_syncs_says_nothing() -> None:
     usual = UsualSyncs()
     usual.undisturbed(Syncs(100, 50_000))
     usual.are_slower(Syncs(10, 5_000), at_lowest_rate=False)
-    assert not usual.are_slower(Syncs(10, 15_000), at_lowest_rate=False)
+    assert not usual.are_slower(Syncs(10, 10_000), at_lowest_rate=False)
     assert not usual.are_slower(Syncs(0, 0), at_lowest_rate=False)
 
 

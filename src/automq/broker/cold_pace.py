@@ -20,7 +20,7 @@ LOOK_MS = 100.0
 """The rate changes so often."""
 SAMPLE_MS = 5.0
 """So often it is looked how long a turn of the loop takes."""
-LATE_MS = 1.0
+LATE_MS = 0.5
 """A turn that takes longer is too long: whatever comes meanwhile waits for its end."""
 LATE_SHARE = 0.1
 """So many of the turns, and the rate falls by all of `DECREASE`."""
@@ -30,9 +30,9 @@ BYTES_PER_S_MIN = 64 << 20
 CATCH_UP = 2.0
 """Old data goes at least so much faster than new data comes: a reader behind gets to the end."""
 WAIT_MS_MAX = 1000.0
-SLOWER = 1.5
+SLOWER = 1.25
 """Syncs that take so many times as long as usual, and a little, wait behind what is read."""
-SLOWER_BY_US = 100.0
+SLOWER_BY_US = 50.0
 SLOW_SHARE = 0.05
 """They count as much as so many turns that are too long."""
 RECENT = 0.3
