@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 LOCATE_ATTEMPTS = 3
 RANGES_AT_ONCE = 1_000
-AHEAD_PIECE_BYTES = 2 << 20
+AHEAD_PIECE_BYTES = 4 << 20
 """One read ahead of a reader; several are on their way at a time."""
 
 
