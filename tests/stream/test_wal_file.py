@@ -5,10 +5,11 @@ import resource
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
-from automq._native import Buf
+from automq._native import Buf, WalFiles
 from automq.objectstore import Retrying
 from automq.stream.wal import (
     FileWal,
@@ -75,6 +76,34 @@ async def test_a_wal_by_uri_is_written_and_recovered(tmp_path: Path) -> None:
     assert [bytes(record.payload) for record in records] == [b"hello"]
     assert recovery.end.clean
     assert await home_at(uri).wal_ids() == [5]
+
+
+class EndsWhileLookedAt:
+    """A log's files whose thread ends just before it is asked what is durable."""
+
+    def __init__(self, files: WalFiles) -> None:
+        self._files = files
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._files, name)
+
+    def take_durable(self) -> int:
+        self._files.begin_close(clean=True)
+        while not self._files.ended:
+            pass
+        return self._files.take_durable()
+
+
+async def test_an_end_that_comes_while_a_wake_up_is_handled_is_not_missed(tmp_path: Path) -> None:
+    wal = await new(tmp_path)
+    told: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+    wal.on_durable(told.set_result)
+    wal._files = cast("WalFiles", EndsWhileLookedAt(wal._files))
+    end = wal.append(1, 1, 0, 0, Buf(b"hello"))
+    wal.submit()
+    async with asyncio.timeout(10):
+        assert await told == end
+        await wal.close(clean=True)
 
 
 async def test_a_relative_uri_is_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -146,9 +146,12 @@ class FileWal:
         return WalStats(**{**counters, "sync_counts": tuple(counters["sync_counts"])})
 
     def _wake(self) -> None:
-        # `ended` first: what was made durable before the end is then seen below.
-        ended = self._files.ended
+        # Quiet first: what comes after it wakes us again, and what came before is seen below. The
+        # end is the thread's last word, so what is durable is looked at once more behind it.
         durable = self._files.take_durable()
+        ended = self._files.ended
+        if ended:
+            durable = self._files.durable
         if ended and not self._ended.is_set():
             self._loop.remove_reader(self._files.fileno())
             self._ended.set()
