@@ -136,8 +136,9 @@ impl Writer {
             }
             let in_next = rest[1..].iter().position(|entry| entry.new_segment_bytes.is_some());
             let (run, others) = rest.split_at(in_next.map_or(rest.len(), |at| at + 1));
+            let started = Instant::now();
             self.write(run)?;
-            self.sync()?;
+            self.sync(started)?;
             self.shared.counters.committed(run.len() as u64, self.written - first.position);
             self.shared.publish(self.written);
             rest = others;
@@ -177,13 +178,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Makes what was written durable, and finds that the WAL is still ours.
+    /// Makes what was written since `started` durable, and finds that the WAL is still ours.
     ///
     /// Invariant: nothing is acknowledged that was not synced first, and after that sync the owner
     /// block was read and was our own. A taker has written it before it reads (see `owner`).
-    fn sync(&mut self) -> Result<(), Stop> {
+    fn sync(&mut self, started: Instant) -> Result<(), Stop> {
         if let Some(active) = &self.active {
-            let started = Instant::now();
             let synced = active.file.sync();
             synced.map_err(|e| failed("fdatasync", &active.path, self.written, &e))?;
             if let Some(watch) = &mut self.watch {
@@ -341,8 +341,9 @@ impl Writer {
         };
         self.scratch.clear();
         self.scratch.push(&header.encode(self.seal, &[]), &Bytes::new());
+        let started = Instant::now();
         self.write_scratch()?;
-        self.sync()?;
+        self.sync(started)?;
         match self.active.take() {
             Some(last) => last.file.close().map_err(|e| failed("close", &last.path, position, &e)),
             None => Ok(()),
