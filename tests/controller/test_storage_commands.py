@@ -190,3 +190,39 @@ def test_replaying_the_records_gives_the_image_that_lived_them(seed: int) -> Non
         held = cluster.image.storage.locate(stream, 0, 999)
         assert loaded.storage.locate(stream, 0, 999) == held
         assert loaded.storage.stream(stream) == cluster.image.storage.stream(stream)
+
+
+def test_a_node_that_starts_for_years_leaves_a_few_closed_logs_and_no_more() -> None:
+    cluster = Cluster()
+    for _ in range(100):
+        cluster.start()
+    storage = cluster.image.storage
+    kept = range(99 - nodes.CLOSED_WALS_KEPT, 100)
+    assert sorted(storage.wals) == list(kept)
+    assert [wal_id for wal_id in range(102) if storage.is_wal_closed(wal_id)] == list(range(99))
+
+
+def test_nothing_is_committed_from_a_log_that_is_forgotten() -> None:
+    cluster = Cluster()
+    cluster.start()
+    first = cluster.wal
+    for _ in range(nodes.CLOSED_WALS_KEPT + 1):
+        cluster.start()
+    assert first not in cluster.image.storage.wals
+    commit = replace(cluster.upload(cluster.prepare(), {}), wal_id=first)
+    with pytest.raises(errors.StaleBrokerEpoch):
+        cluster.commit(commit)
+    with pytest.raises(errors.InvalidRequest):
+        cluster.finish(first)
+
+
+def test_a_log_of_another_node_is_not_forgotten_by_this_one() -> None:
+    cluster = Cluster()
+    cluster.start()
+    other = nodes.NodeWish(2, bytes(16), 3, None, "h", (), "automq")
+    epoch = cluster.run(lambda image: nodes.register_node(image, other))
+    wal = cluster.run(lambda image: nodes.register_wal(image, 2, epoch, "file:///wal"))
+    cluster.run(lambda image: nodes.close_wal(image, wal, (2, epoch), 0, clean=True))
+    for _ in range(nodes.CLOSED_WALS_KEPT + 3):
+        cluster.start()
+    assert wal in cluster.image.storage.wals

@@ -26,11 +26,11 @@ OPEN = Wal(1, 3, 70, "sim://wal", WalKind.OBJECT, 0)
 ENDED = replace(OPEN, closed=True, fence=position_at(3))
 
 
-def image(*wals: Wal) -> Image:
+def image(*wals: Wal, next_wal: int = 2) -> Image:
     it = Image()
     it.cluster.created = ClusterCreated(CLUSTER, 1, 4096)
     it.storage.wals = {wal.wal: wal for wal in wals}
-    it.storage.next_wal = 2
+    it.storage.next_wal = next_wal
     return it
 
 
@@ -49,7 +49,7 @@ class Logs(Bench):
     async def audited(
         self, before: Wal | None, after: Wal | None = None, now: Wal | None = None
     ) -> tuple[Report, WalAudit]:
-        first = image() if before is None else image(before)
+        first = image(next_wal=1) if before is None else image(before)
         second = first if after is None else image(after)
         newest = second if now is None else image(now)
 
@@ -104,6 +104,32 @@ async def test_a_closed_log_that_was_removed_is_its_fence_and_nothing_is_asked_a
     report, _ = await bench.audited(ENDED)
     assert bench.counts(report) == {Is.WAL: 1}
     assert bench.store.calls == []
+
+
+@virtual
+async def test_a_log_that_is_forgotten_keeps_the_mark_that_ended_it() -> None:
+    bench = await Logs.written()
+    batch = bytes(await bench.store.get(bench.key(2)))
+    await bench.take()
+    await bench.home.remove(1)
+
+    async def judged() -> list[tuple[Is, str]]:
+        report = Report()
+
+        async def read_on() -> Image:
+            return image()
+
+        job = WalAudit(bench.store, image(), image(), read_on, report, SecondLook(), now_ms=0)
+        logs, _ = held_logs(bench.store.memory.objects.list("", None), CLUSTER)
+        for held in logs:
+            await job.judge(held)
+        return [(it.what, it.key) for it in report.findings]
+
+    bench.store.calls.clear()
+    assert await judged() == []
+    assert bench.store.calls == []
+    await bench.store.put(bench.key(5), [batch])
+    assert await judged() == [(Is.LEAKED, bench.key(5))]
 
 
 @virtual

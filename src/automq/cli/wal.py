@@ -108,7 +108,8 @@ async def give_up_wal(config: NodeConfig, wal_id: int, wal_uri: str | None) -> N
     image = (await read_log(config, system_world())).image
     known = image.storage.wals.get(wal_id)
     if known is None or known.closed:
-        state = "is not known" if known is None else "is closed: nothing is only there"
+        is_closed = image.storage.is_wal_closed(wal_id)
+        state = "is closed: nothing is only there" if is_closed else "is not known"
         raise NodeFailure(f"the write-ahead log {wal_id} {state}", status=UNUSABLE)
     async with taker_of(config, system_world(), wal_uri=wal_uri) as taker:
         streams, names = taker.controller.open_streams(known), taker.controller.topic_names()

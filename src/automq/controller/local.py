@@ -124,8 +124,7 @@ class LocalController:
 
     def is_wal_closed(self, wal_id: int) -> bool:
         """Whether a stored record says that a WAL is closed (or it was forgotten since)."""
-        wal = self._image.storage.wals.get(wal_id)
-        return wal.closed if wal is not None else wal_id < self._image.storage.next_wal
+        return self._image.storage.is_wal_closed(wal_id)
 
     def is_wal_open(self, wal_id: int) -> bool:
         """Whether a WAL is registered, and not closed yet."""

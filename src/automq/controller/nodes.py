@@ -17,10 +17,12 @@ from automq.metadata.records.nodes import (
 )
 from automq.metadata.records.registry import Record
 from automq.metadata.records.streams import StreamsClosed
-from automq.metadata.records.wals import WalClosed, WalKind, WalRegistered
+from automq.metadata.records.wals import WalClosed, WalForgotten, WalKind, WalRegistered
 from automq.protocol import errors
 
 PRODUCER_IDS_AT_ONCE = 1_000
+CLOSED_WALS_KEPT = 8
+"""Of each node, for who looks at what its last lives came to."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +80,23 @@ def check_node(image: Image, node_id: int, node_epoch: int) -> None:
 def register_wal(
     image: Image, node_id: int, node_epoch: int, uri: str, kind: WalKind = WalKind.FILE
 ) -> Decision[int]:
-    """A WAL id for this incarnation, never used before. Raises StaleBrokerEpoch."""
+    """A WAL id for this incarnation, never used before. Raises StaleBrokerEpoch.
+
+    A node that starts for years leaves a WAL each time: the oldest that are closed are forgotten.
+    Invariant: an id below `next_wal` that is not known is closed: nothing is committed from it, and
+    what is left of it is removed wherever it is found.
+    """
     check_node(image, node_id, node_epoch)
     wal_id = image.storage.next_wal
-    return Decision([WalRegistered(wal_id, node_id, node_epoch, uri, kind, 0)], wal_id)
+    wals = sorted(image.storage.wals.items())
+    closed = [old for old, wal in wals if wal.node_id == node_id and wal.closed]
+    return Decision(
+        [
+            WalRegistered(wal_id, node_id, node_epoch, uri, kind, 0),
+            *map(WalForgotten, closed[:-CLOSED_WALS_KEPT]),
+        ],
+        wal_id,
+    )
 
 
 def has_led(image: Image, node_id: int, node_epoch: int) -> bool:

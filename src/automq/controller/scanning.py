@@ -133,8 +133,7 @@ class Scanner:
         ids = await wals.crowded(spread)
 
         def command(image: Image) -> Decision[list[int]]:
-            known = image.storage.wals
-            return Decision((), [it for it in ids if it in known and known[it].closed])
+            return Decision((), [it for it in ids if image.storage.is_wal_closed(it)])
 
         if not ids:
             return

@@ -111,11 +111,12 @@ class WalAudit:
             self._name_unknown(held)
             return
         before = self._before.wals.get(held.wal_id)
-        if before is None:
+        if self._before.is_wal_closed(held.wal_id):
+            needless = await self._closed(held, None if before is None else before.fence)
+        elif before is None:
+            # Registered between the two readings.
             self._count_needed(held, Needless())
             return
-        if before.closed:
-            needless = await self._closed(before, held)
         else:
             numbers = [it for it in held.numbers() if it < number_at(before.start)]
             needless = Needless(tuple(numbers), "what the log has from there on is committed")
@@ -142,23 +143,25 @@ class WalAudit:
         for number in held.objects.keys() - set(needless.numbers):
             self._report.count(Is.WAL, held.objects[number].size_bytes)
 
-    async def _closed(self, wal: Wal, held: Held) -> Needless:
-        """All but the mark that ended it; only what is below the end where no mark is found."""
+    async def _closed(self, held: Held, fence: int | None) -> Needless:
+        """All but the mark that ended it; only what is below the end where no mark is found, and
+        nothing where the end is forgotten as well.
+        """
         why = "the log is closed, all of it is committed"
-        first = number_at(wal.fence)
+        first = 0 if fence is None else number_at(fence)
         behind = [number for number in held.numbers() if number >= first]
-        mark = await self._lowest_mark(behind, wal)
+        mark = await self._lowest_mark(behind, held.wal_id, fence)
         if mark is None:
             # It was closed as one that never began: the next start that finds it ends it.
             return Needless(tuple(it for it in held.numbers() if it < first), why)
         return Needless(tuple(it for it in held.numbers() if it != mark), why, is_closed=True)
 
-    async def _lowest_mark(self, numbers: list[int], wal: Wal) -> int | None:
-        if numbers == [number_at(wal.fence)] and wal.fence == position_at(numbers[0]):
+    async def _lowest_mark(self, numbers: list[int], wal_id: int, fence: int | None) -> int | None:
+        if len(numbers) == 1 and fence in (None, position_at(numbers[0])):
             # As nearly every log is, and for ever: nothing is asked about it.
             return numbers[0]
         for number in numbers:
-            found = await self._header(wal_key(self._cluster_id, wal.wal, number))
+            found = await self._header(wal_key(self._cluster_id, wal_id, number))
             if isinstance(found, WalObject) and found.kind in MARKS:
                 return number
         return None

@@ -126,6 +126,11 @@ class StorageImage:
         row = self.tables.locate_timestamp(stream, timestamp)
         return None if row is None else Range(*row)
 
+    def is_wal_closed(self, wal_id: int) -> bool:
+        """Whether a stored record says that a WAL is closed (or it was forgotten since)."""
+        wal = self.wals.get(wal_id)
+        return wal.closed if wal is not None else 0 <= wal_id < self.next_wal
+
     @staticmethod
     def wal_of(registered: WalRegistered) -> Wal:
         """A WAL that begins."""

@@ -78,6 +78,11 @@ async def show_wal(config: NodeConfig, world: "World", image: "Image", wal_id: i
     from automq.stream.wal.uri import store_uri_of
 
     wal = image.storage.wals.get(wal_id)
+    if wal is None and image.storage.is_wal_closed(wal_id):
+        say(
+            f"automq: the write-ahead log {wal_id} was closed, and so long ago that it is forgotten"
+        )
+        return FAILED
     if wal is None:
         say(f"automq: there is no write-ahead log {wal_id}; `automq wal list --all` has them")
         return FAILED
