@@ -1,11 +1,19 @@
 """Servers that many tests share: started for whoever asks first, once a process of the run."""
 
+import os
+import sys
 from collections.abc import Iterator
 
 import pytest
 
 from support import s3_servers
 from support.s3_servers import Moto, S3Server, SeaweedFS
+
+
+def pytest_runtest_logreport(report: pytest.TestReport) -> None:
+    """Name a failure at once: a run that is cut off gets to no summary."""
+    if report.failed and "PYTEST_XDIST_WORKER" not in os.environ:
+        print(f"\nfailed: {report.nodeid}", file=sys.__stderr__, flush=True)
 
 
 @pytest.fixture(scope="session")
