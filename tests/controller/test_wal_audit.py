@@ -1,6 +1,7 @@
 """What an audit says of write-ahead logs in an object store, in memory and virtual time."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import replace
 
 from automq.controller.judging import Is
@@ -10,6 +11,7 @@ from automq.metadata.image import Image
 from automq.metadata.records.cluster import ClusterCreated
 from automq.metadata.records.wals import WalKind
 from automq.metadata.storage import Wal
+from automq.objectstore import ObjectInfo
 from automq.objectstore.looking import SecondLook
 from automq.stream.wal.object_keys import mark_key, number_at, position_at, wal_key
 from node.test_wal_kinds import STORE, say, wals_of
@@ -52,7 +54,14 @@ class Logs(Bench):
         first = image(next_wal=1) if before is None else image(before)
         second = first if after is None else image(after)
         newest = second if now is None else image(now)
+        return await self.judged(first, second, newest, self.listed())
 
+    def listed(self, prefix: str = "") -> Sequence[ObjectInfo]:
+        return self.store.memory.objects.list(prefix, None)
+
+    async def judged(
+        self, first: Image, second: Image, newest: Image, listed: Sequence[ObjectInfo]
+    ) -> tuple[Report, WalAudit]:
         async def read_on() -> Image:
             return newest
 
@@ -60,7 +69,7 @@ class Logs(Bench):
         now_ms = self.world.clock.now_ms()
         look = SecondLook()
         job = WalAudit(self.store, first, second, read_on, report, look, now_ms=now_ms)
-        logs, _ = held_logs(self.store.memory.objects.list("", None), CLUSTER)
+        logs, _ = held_logs(listed, CLUSTER)
         for held in logs:
             await job.judge(held)
         return report, job
@@ -113,23 +122,15 @@ async def test_a_log_that_is_forgotten_keeps_the_mark_that_ended_it() -> None:
     await bench.take()
     await bench.home.remove(1)
 
-    async def judged() -> list[tuple[Is, str]]:
-        report = Report()
-
-        async def read_on() -> Image:
-            return image()
-
-        job = WalAudit(bench.store, image(), image(), read_on, report, SecondLook(), now_ms=0)
-        logs, _ = held_logs(bench.store.memory.objects.list("", None), CLUSTER)
-        for held in logs:
-            await job.judge(held)
+    async def found() -> list[tuple[Is, str]]:
+        report, _ = await bench.judged(image(), image(), image(), bench.listed())
         return [(it.what, it.key) for it in report.findings]
 
     bench.store.calls.clear()
-    assert await judged() == []
+    assert await found() == []
     assert bench.store.calls == []
     await bench.store.put(bench.key(5), [batch])
-    assert await judged() == [(Is.LEAKED, bench.key(5))]
+    assert await found() == [(Is.LEAKED, bench.key(5))]
 
 
 @virtual
@@ -157,17 +158,9 @@ async def test_what_arrives_behind_the_fence_of_a_removed_log_is_leaked_at_once(
 async def test_what_is_removed_while_the_audit_runs_is_not_named() -> None:
     bench = await Logs.written()
     await bench.take()
-    listed = bench.store.memory.objects.list("wal/", None)
+    listed = bench.listed("wal/")
     await bench.home.remove(1)
-    report = Report()
-
-    async def read_on() -> Image:
-        return image(ENDED)
-
-    images, look = (image(ENDED), image(ENDED)), SecondLook()
-    job = WalAudit(bench.store, *images, read_on, report, look, now_ms=0)
-    [held], _ = held_logs(listed, CLUSTER)
-    await job.judge(held)
+    report, _ = await bench.judged(image(ENDED), image(ENDED), image(ENDED), listed)
     assert report.findings == []
     assert bench.counts(report) == {Is.WAL: 1}
 

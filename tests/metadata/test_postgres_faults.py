@@ -164,7 +164,7 @@ class Fight:
                 for _ in range(2):
                     group.create_task(self.client(state))
         except* (Deposed, Stopped):
-            pass
+            pass  # The other has won; the next election is this one's next try.
 
     async def client(self, state: MetadataState) -> None:
         while True:

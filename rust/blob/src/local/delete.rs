@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::thread;
 use std::time::Instant;
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, fstat, ftruncate, openat, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, fstat, ftruncate, openat, unlinkat};
 use rustix::io::Errno;
 
 use super::{LocalDir, failed};
@@ -49,7 +49,7 @@ impl LocalDir {
 /// one can get none.
 fn give_back(file: impl AsFd) -> rustix::io::Result<()> {
     let stat = fstat(&file)?;
-    if stat.st_nlink > 0 || FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile {
+    if stat.st_nlink > 0 {
         return Ok(());
     }
     let mut left_bytes = stat.st_size as u64;

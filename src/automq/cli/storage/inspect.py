@@ -78,13 +78,12 @@ async def show_wal(config: NodeConfig, world: "World", image: "Image", wal_id: i
     from automq.stream.wal.uri import store_uri_of
 
     wal = image.storage.wals.get(wal_id)
-    if wal is None and image.storage.is_wal_closed(wal_id):
+    if wal is None:
         say(
             f"automq: the write-ahead log {wal_id} was closed, and so long ago that it is forgotten"
+            if image.storage.is_wal_closed(wal_id)
+            else f"automq: there is no write-ahead log {wal_id}; `automq wal list --all` has them"
         )
-        return FAILED
-    if wal is None:
-        say(f"automq: there is no write-ahead log {wal_id}; `automq wal list --all` has them")
         return FAILED
     show_registered(wal)
     store_uri = store_uri_of(wal.uri)
